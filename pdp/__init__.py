@@ -1,0 +1,1 @@
+"""A policy decision point for governed sessions: asked at call time, answers from facts in memory."""

@@ -1,0 +1,236 @@
+"""All facts and policies in memory, at one revision.
+
+Rule 1: only `apply` and `record_use` change it, on the event-loop thread, between decisions; so a decision, which
+never awaits, sees one consistent state.
+Rule 2: a change is folded whole; revisions only grow.
+Rule 3: a revocation is never evicted for size; it is dropped only by a change that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import TypeVar
+
+from msgspec import Struct
+
+from pdp.core.model import (
+    KIND_OF,
+    AnyFact,
+    Approval,
+    ApprovalKind,
+    Change,
+    Drop,
+    Entitlement,
+    FactKind,
+    Identity,
+    Instant,
+    Revision,
+    Revocation,
+    RevocationTarget,
+    Session,
+    Signal,
+    Task,
+)
+from pdp.core.policy.rules import PolicySet
+from pdp.core.scope import FamilyIndex, is_pattern
+
+
+
+class Readiness(Enum):
+    """Whether the state may be decided on."""
+
+    NOT_READY = "no snapshot has been loaded yet"
+    STALE = "no heartbeat came from the store within the staleness bound"
+    READY = "ready"
+
+
+class Use(Struct, gc=False):
+    """How often a session or approval was used, and when last."""
+
+    count: int
+    last: Instant
+
+
+class Snapshot:
+    """The view of the change log that decisions are computed from."""
+
+    __slots__ = (
+        "_facts",
+        "approval_uses",
+        "approvals",
+        "entitlements",
+        "families",
+        "identities",
+        "last_revocation_edge",
+        "policies",
+        "readiness",
+        "reviews",
+        "revision",
+        "revocation_families",
+        "revocations",
+        "revoked",
+        "session_uses",
+        "sessions",
+        "sessions_of",
+        "signals",
+        "signals_about",
+        "tasks",
+    )
+
+    def __init__(self, policies: PolicySet | None = None) -> None:
+        """Start empty, at revision 0, not ready."""
+        self.revision: Revision = 0
+        self.readiness = Readiness.NOT_READY
+        self.policies = policies or PolicySet()
+        self.identities: dict[str, Identity] = {}
+        self.entitlements: dict[str, Entitlement] = {}
+        self.approvals: dict[str, Approval] = {}
+        self.tasks: dict[str, Task] = {}
+        self.sessions: dict[str, Session] = {}
+        self.revocations: dict[str, Revocation] = {}
+        self.signals: dict[str, Signal] = {}
+        self._facts: dict[FactKind, dict[str, AnyFact]] = {
+            FactKind.IDENTITY: self.identities,
+            FactKind.ENTITLEMENT: self.entitlements,
+            FactKind.APPROVAL: self.approvals,
+            FactKind.TASK: self.tasks,
+            FactKind.SESSION: self.sessions,
+            FactKind.REVOCATION: self.revocations,
+            FactKind.SIGNAL: self.signals,
+        }  # type: ignore[dict-item]  # dict is invariant; `fact` and `_put` keep kind and type together
+        # Derived from the facts above.
+        self.families = FamilyIndex()
+        self.sessions_of: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.revoked: dict[RevocationTarget, dict[str, tuple[Revocation, ...]]] = {
+            target: {} for target in RevocationTarget
+        }
+        self.revocation_families = FamilyIndex()
+        self.last_revocation_edge = Instant(0)
+        """No revocation ever written begins or expires after this."""
+        self.reviews: dict[str, tuple[str, ...]] = {}
+        self.signals_about: dict[str, tuple[str, ...]] = {}
+        # Folded from evidence, not from the change log.
+        self.session_uses: dict[str, Use] = {}
+        self.approval_uses: dict[str, Use] = {}
+
+    def apply(self, revision: Revision, changes: Iterable[Change]) -> None:
+        """Fold the changes of one commit; `revision` must be above the current one."""
+        if revision <= self.revision:
+            message = f"revision {revision} is not above {self.revision}"
+            raise ValueError(message)
+        for change in changes:
+            if isinstance(change, Drop):
+                self._drop(change.kind, change.id)
+            else:
+                self.put(change.fact)
+        self.revision = revision
+
+    def put(self, fact: AnyFact) -> None:
+        """Write one fact; part of a commit or of the first load, whose revision the caller sets at the end."""
+        kind = KIND_OF[type(fact)]
+        facts = self._facts[kind]
+        old = facts.get(fact.id)
+        if old is not None:
+            self._unindex(old)
+        facts[fact.id] = fact
+        self._index(fact)
+
+    def fact(self, kind: FactKind, id_: str) -> AnyFact | None:
+        """Return one fact, or None."""
+        return self._facts[kind].get(id_)
+
+    def facts(self, kind: FactKind) -> Sequence[AnyFact]:
+        """Return all facts of a kind."""
+        return tuple(self._facts[kind].values())
+
+    def record_use(self, sessions: Iterable[str], approvals: Iterable[str], now: Instant) -> None:
+        """Count one use of each session and approval at `now`."""
+        for uses, ids in ((self.session_uses, sessions), (self.approval_uses, approvals)):
+            for id_ in ids:
+                use = uses.get(id_)
+                if use is None:
+                    uses[id_] = Use(1, now)
+                else:
+                    use.count += 1
+                    use.last = max(use.last, now)
+
+    def identity_of(self, subject: str) -> Identity | None:
+        """Return the most specific record that covers the subject: its own, else that of its closest family."""
+        identity = self.identities.get(subject)
+        if identity is None and self.families:
+            for pattern in self.families.covering(subject):
+                return self.identities[pattern]
+        return identity
+
+    def revocation(self, target: RevocationTarget, id_: str, now: Instant) -> Revocation | None:
+        """Return a revocation of the target in force at `now`, or None."""
+        for revocation in self.revoked[target].get(id_, ()):
+            if revocation.in_force(now):
+                return revocation
+        return None
+
+    def revocation_of_subject(self, subject: str, now: Instant) -> Revocation | None:
+        """Return a revocation in force of the subject itself or of any family that covers it."""
+        revocation = self.revocation(RevocationTarget.IDENTITY, subject, now)
+        if revocation is None and self.revocation_families:
+            for pattern in self.revocation_families.covering(subject):
+                revocation = revocation or self.revocation(RevocationTarget.IDENTITY, pattern, now)
+        return revocation
+
+    def _drop(self, kind: FactKind, id_: str) -> None:
+        fact = self._facts[kind].pop(id_, None)
+        if fact is not None:
+            self._unindex(fact)
+
+    def _index(self, fact: AnyFact) -> None:
+        match fact:
+            case Session():
+                _add(self.sessions_of, (fact.identity, fact.task), fact.id)
+            case Revocation():
+                _add(self.revoked[fact.target], fact.target_id, fact)
+                edge = fact.effective_at if fact.expires_at is None else fact.expires_at
+                self.last_revocation_edge = max(self.last_revocation_edge, edge)
+                if fact.target is RevocationTarget.IDENTITY and is_pattern(fact.target_id):
+                    self.revocation_families.add(fact.target_id)
+            case Identity() if is_pattern(fact.id):
+                self.families.add(fact.id)
+            case Approval() if fact.kind is ApprovalKind.BREAK_GLASS and not fact.reviewed_by:
+                _add(self.reviews, fact.identity or fact.requested_by, fact.id)
+            case Signal():
+                _add(self.signals_about, fact.about, fact.id)
+            case _:
+                pass
+
+    def _unindex(self, fact: AnyFact) -> None:
+        match fact:
+            case Session():
+                _remove(self.sessions_of, (fact.identity, fact.task), fact.id)
+            case Revocation():
+                _remove(self.revoked[fact.target], fact.target_id, fact)
+                if fact.target is RevocationTarget.IDENTITY and fact.target_id not in self.revoked[fact.target]:
+                    self.revocation_families.remove(fact.target_id)
+            case Identity() if is_pattern(fact.id):
+                self.families.remove(fact.id)
+            case Approval() if fact.kind is ApprovalKind.BREAK_GLASS:
+                _remove(self.reviews, fact.identity or fact.requested_by, fact.id)
+            case Signal():
+                _remove(self.signals_about, fact.about, fact.id)
+            case _:
+                pass
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+def _add(index: dict[_K, tuple[_V, ...]], key: _K, value: _V) -> None:
+    index[key] = (*index.get(key, ()), value)
+
+
+def _remove(index: dict[_K, tuple[_V, ...]], key: _K, value: _V) -> None:
+    left = tuple(item for item in index.get(key, ()) if item != value)
+    if left:
+        index[key] = left
+    else:
+        index.pop(key, None)

@@ -1,0 +1,28 @@
+"""How instants and durations read in messages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pdp.core.model import Duration, Instant
+
+SECOND = 1_000_000_000
+_UNITS = (("d", 86_400 * SECOND), ("h", 3_600 * SECOND), ("m", 60 * SECOND), ("s", SECOND), ("ms", SECOND // 1000))
+_LAST_INSTANT = 253_402_300_799 * SECOND
+
+
+def instant_text(instant: Instant) -> str:
+    """Return an instant in RFC 3339, UTC, without trailing zeros: `2026-03-01T09:00:00Z`."""
+    seconds, nanos = divmod(min(max(instant, Instant(0)), _LAST_INSTANT), SECOND)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{nanos:09d}".rstrip("0") + "Z" if nanos else text + "Z"
+
+
+def duration_text(duration: Duration | int) -> str:
+    """Return a duration as `1h30m`, exact down to the millisecond."""
+    parts, rest = "", duration
+    for unit, size in _UNITS:
+        count, rest = divmod(rest, size)
+        if count:
+            parts += f"{count}{unit}"
+    return parts or "0s"
