@@ -9,15 +9,17 @@ Pure: no clock, I/O, logging, tracing or environment. All rules are rows of `che
 
 from __future__ import annotations
 
+from pdp.core.aspects import APPROVAL_USES, BREAK_GLASS, SESSION_USES
 from pdp.core.case import Case
 from pdp.core.checks.table import checks_reached
 from pdp.core.decision import Allow, Decision, Deny, Found, Grant
-from pdp.core.horizon import NEVER, next_edge
-from pdp.core.model import ApprovalKind, Instant, Request
+from pdp.core.horizon import NEVER, end_of_allow, next_edge
+from pdp.core.model import Instant, Request
 from pdp.core.reasons import Code, Denial
 from pdp.core.snapshot import Snapshot
 
-_BREAK_GLASS = ApprovalKind.BREAK_GLASS
+_COUNTED = SESSION_USES | APPROVAL_USES
+_GRANTED, _GRANTED_BREAK_GLASS = Code.GRANTED, Code.GRANTED_BREAK_GLASS
 
 
 def decide(request: Request, snapshot: Snapshot, now: Instant, *, used: bool = True) -> Decision:
@@ -27,41 +29,41 @@ def decide(request: Request, snapshot: Snapshot, now: Instant, *, used: bool = T
     """
     case = Case(request, snapshot, now)
     denials = []
-    for check in checks_reached(case.present):
+    for check in checks_reached(case.aspects):
         denial = check(case)
         if denial is not None:
             denials.append(denial)
     grant = case.grant()
     if denials or grant is None:
         # INVARIANT: with no denial the grant is complete; a table that broke this must not allow.
-        return deny(case, tuple(denials) or (Denial(Code.INTERNAL_ERROR, "the decision table has a gap"),), used=used)
+        return deny(case, tuple(denials) or (Denial(Code.INTERNAL_ERROR, "the decision table has a gap"),))
     return allow(case, grant, used=used)
 
 
 def allow(case: Case, grant: Grant, *, used: bool) -> Allow:
     """Return the allow that a complete grant gives."""
-    snapshot, rules, approval = case.snapshot, case.rules, grant.approval
-    break_glass = approval is not None and approval.kind is _BREAK_GLASS
-    sessions, approvals = _used(grant)
+    snapshot, rules = case.snapshot, case.rules
+    break_glass = bool(case.aspects & BREAK_GLASS)
+    sessions, approvals, counted = _used(case, grant)
     return Allow(
         grant,
-        Code.GRANTED_BREAK_GLASS if break_glass else Code.GRANTED,
+        _GRANTED_BREAK_GLASS if break_glass else _GRANTED,
         rules.policies,
         snapshot.revision,
         snapshot.policies.version,
         case.now,
-        next_edge(case, used=used),
+        end_of_allow(case, used=used),
         rules.obligations,
-        rules.durable or break_glass or _limited(case, grant),
+        rules.durable or break_glass or counted,
         sessions,
         approvals,
     )
 
 
-def deny(case: Case, denials: tuple[Denial, ...], *, used: bool) -> Deny:
+def deny(case: Case, denials: tuple[Denial, ...]) -> Deny:
     """Return the deny for at least one reason."""
     snapshot, rules = case.snapshot, case.rules
-    edge = next_edge(case, used=False if denials else used)
+    edge = next_edge(case, used=False)
     return Deny(
         denials,
         case.found(),
@@ -80,17 +82,15 @@ def refuse(code: Code, message: str, snapshot: Snapshot, now: Instant) -> Deny:
     return Deny((Denial(code, message),), Found(), (), snapshot.revision, version, now, None, durable=False)
 
 
-def _used(grant: Grant) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the sessions and approvals that an allow uses: its own, and those it was delegated by."""
-    chain = (grant.session, *grant.ancestors)
-    approvals = tuple(dict.fromkeys(session.approval for session in chain if session.approval))
-    return tuple(session.id for session in chain), approvals
+def _used(case: Case, grant: Grant) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+    """Return the sessions and approvals that an allow uses, and whether any of them limits its uses.
 
-
-def _limited(case: Case, grant: Grant) -> bool:
-    """Whether any of what it uses counts its uses, so that losing the record would lose a count."""
-    chain = (grant.session, *grant.ancestors)
-    if any(session.max_uses is not None for session in chain):
-        return True
-    approvals = (case.snapshot.approvals.get(session.approval) for session in chain if session.approval)
-    return any(approval is not None and approval.max_uses is not None for approval in approvals)
+    An allow uses its session and every session that was delegated from, or delegation would evade their limits.
+    """
+    session = grant.session
+    if not grant.ancestors:
+        return (session.id,), (session.approval,) if session.approval else (), bool(case.aspects & _COUNTED)
+    chain = (session, *grant.ancestors)
+    approvals = tuple(dict.fromkeys(one.approval for one in chain if one.approval))
+    limits = [one.max_uses for one in chain] + [case.snapshot.approvals[id_].max_uses for id_ in approvals]
+    return tuple(one.id for one in chain), approvals, any(limit is not None for limit in limits)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NewType, TypeAlias
+from typing import TYPE_CHECKING, Any, NewType, TypeAlias
 
 from msgspec import Struct
 
@@ -27,7 +27,11 @@ Duration = NewType("Duration", int)
 Revision: TypeAlias = int
 """Position in the totally ordered change log; 0 is before the first change."""
 
-Attribute: TypeAlias = "None | bool | int | float | str | list[Attribute] | dict[str, Attribute]"
+if TYPE_CHECKING:
+    Attribute: TypeAlias = "None | bool | int | float | str | list[Attribute] | dict[str, Attribute]"
+else:
+    # msgspec resolves no recursive alias, and codecs need it to read these types; `lawful` checks the shape.
+    Attribute: TypeAlias = Any
 """A JSON-shaped value, as it arrives in a context or in properties."""
 
 Attributes: TypeAlias = Mapping[str, Attribute]

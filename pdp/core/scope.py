@@ -14,7 +14,8 @@ A `ScopeIndex` finds which of many patterns cover a value; its cost depends on t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import ClassVar
 
 
@@ -40,32 +41,20 @@ def identity_segments(text: str) -> list[str]:
 class Scope:
     """A set of patterns of one kind; equal when its patterns are."""
 
-    __slots__ = ("_exact", "_prefixes", "_shape", "patterns")
+    __slots__ = ("covers", "patterns")
 
     SEPARATORS: ClassVar[str]
     """The separator behind the first segment, then the one behind each further segment."""
 
     patterns: tuple[str, ...]
+    covers: Callable[[str], object]
+    """Truthy when any of the patterns covers a value. The cheapest callable that decides it: for one exact pattern its
+    own equality (35 ns), against 90 ns for a method that tries each form (`benchmarks/test_core.py`)."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         """Compile; raise PatternError if a pattern is empty or has a stray `*`."""
         self.patterns = tuple(patterns)
-        exact: list[str] = []
-        prefixes: list[str] = []
-        shapes: list[str] = []
-        for pattern in self.patterns:
-            _compile(self, pattern, exact, prefixes, shapes)
-        self._exact = tuple(exact)
-        self._prefixes = tuple(prefixes)
-        self._shape = re.compile("|".join(shapes), re.DOTALL).fullmatch if shapes else None
-
-    def covers(self, value: str) -> bool:
-        """Whether any of the patterns covers the value."""
-        return (
-            value in self._exact
-            or value.startswith(self._prefixes)
-            or (self._shape is not None and self._shape(value) is not None)
-        )
+        self.covers = _matcher(type(self), self.patterns)
 
     @classmethod
     def segments(cls, text: str) -> list[str]:
@@ -144,19 +133,33 @@ def check_pattern(kind: type[Scope], pattern: str) -> list[str]:
     return segments
 
 
-def _compile(scope: Scope, pattern: str, exact: list[str], prefixes: list[str], shapes: list[str]) -> None:
-    segments = check_pattern(type(scope), pattern)
-    if not is_pattern(pattern):
-        exact.append(pattern)
-        return
-    if segments == ["**"]:
-        prefixes.append("")
-        return
-    if segments[-1] == "**" and "*" not in segments:
-        exact.append(pattern[:-3])
-        prefixes.append(pattern[:-2])
-        return
-    shapes.append(_shape(segments, scope.SEPARATORS))
+def _matcher(kind: type[Scope], patterns: tuple[str, ...]) -> Callable[[str], object]:
+    exact: list[str] = []
+    prefixes: list[str] = []
+    shapes: list[str] = []
+    for pattern in patterns:
+        segments = check_pattern(kind, pattern)
+        if not is_pattern(pattern):
+            exact.append(pattern)
+        elif segments == ["**"]:
+            prefixes.append("")
+        elif "*" in segments:
+            shapes.append(_shape(segments, kind.SEPARATORS))
+        else:
+            exact.append(pattern[:-3])
+            prefixes.append(pattern[:-2])
+    if not prefixes and not shapes:
+        return exact[0].__eq__ if len(exact) == 1 else frozenset(exact).__contains__
+    return _matcher_of_forms(tuple(exact), tuple(prefixes), shapes)
+
+
+def _matcher_of_forms(exact: tuple[str, ...], prefixes: tuple[str, ...], shapes: list[str]) -> Callable[[str], object]:
+    if not shapes:
+        return lambda value: value.startswith(prefixes) or value in exact
+    shape = re.compile("|".join(shapes), re.DOTALL).fullmatch
+    if not exact and not prefixes:
+        return shape
+    return lambda value: value in exact or value.startswith(prefixes) or shape(value) is not None
 
 
 def _shape(segments: list[str], separators: str) -> str:
@@ -201,7 +204,11 @@ def _node_of(root: _Node, segments: list[str]) -> _Node:
 class ScopeIndex:
     """Which of the numbered scopes cover a value, as a bit mask; walks the value's segments once."""
 
-    __slots__ = ("_kind", "_root")
+    __slots__ = ("_kind", "_root", "covering")
+
+    covering: Callable[[str], int]
+    """Return the mask of the scopes that cover a value. The last few thousand values are kept: what a pattern
+    matches never changes, so this remembers no decision."""
 
     def __init__(self, kind: type[Scope], scopes: Iterable[Iterable[str]]) -> None:
         """Index the patterns of scope number 0, 1, …; raise PatternError for a malformed one."""
@@ -210,6 +217,7 @@ class ScopeIndex:
         for number, patterns in enumerate(scopes):
             for pattern in patterns:
                 self._add(check_pattern(kind, pattern), 1 << number)
+        self.covering = lru_cache(maxsize=8192)(self._walk)
 
     def _add(self, segments: list[str], bit: int) -> None:
         node = _node_of(self._root, segments)
@@ -218,8 +226,7 @@ class ScopeIndex:
         else:
             node.here |= bit
 
-    def covering(self, value: str) -> int:
-        """Return the mask of the scopes that cover the value."""
+    def _walk(self, value: str) -> int:
         reached = [self._root]
         mask = self._root.below
         for segment in self._kind.segments(value):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -45,6 +45,18 @@ class Readiness(Enum):
     READY = "ready"
 
 
+Revoked: TypeAlias = dict[str, tuple[Revocation, ...]]
+"""The revocations of one kind of target by the target's id, those not in force included."""
+
+
+def in_force(revocations: Iterable[Revocation], now: Instant) -> Revocation | None:
+    """Return the first of the revocations that overrides at `now`, or None."""
+    for revocation in revocations:
+        if revocation.in_force(now):
+            return revocation
+    return None
+
+
 class Use(Struct, gc=False):
     """How often a session or approval was used, and when last."""
 
@@ -62,14 +74,21 @@ class Snapshot:
         "entitlements",
         "families",
         "identities",
-        "last_revocation_edge",
+        "revocations_until",
         "policies",
         "readiness",
         "reviews",
         "revision",
         "revocation_families",
         "revocations",
-        "revoked",
+        "revoked_approvals",
+        "revoked_credentials",
+        "revoked_entitlements",
+        "revoked_identities",
+        "revoked_issuers",
+        "revoked_owners",
+        "revoked_sessions",
+        "revoked_tasks",
         "session_uses",
         "sessions",
         "sessions_of",
@@ -102,11 +121,16 @@ class Snapshot:
         # Derived from the facts above.
         self.families = FamilyIndex()
         self.sessions_of: dict[tuple[str, str], tuple[str, ...]] = {}
-        self.revoked: dict[RevocationTarget, dict[str, tuple[Revocation, ...]]] = {
-            target: {} for target in RevocationTarget
-        }
+        self.revoked_identities: Revoked = {}
+        self.revoked_sessions: Revoked = {}
+        self.revoked_tasks: Revoked = {}
+        self.revoked_approvals: Revoked = {}
+        self.revoked_entitlements: Revoked = {}
+        self.revoked_credentials: Revoked = {}
+        self.revoked_issuers: Revoked = {}
+        self.revoked_owners: Revoked = {}
         self.revocation_families = FamilyIndex()
-        self.last_revocation_edge = Instant(0)
+        self.revocations_until = Instant(0)
         """No revocation ever written begins or expires after this."""
         self.reviews: dict[str, tuple[str, ...]] = {}
         self.signals_about: dict[str, tuple[str, ...]] = {}
@@ -155,28 +179,35 @@ class Snapshot:
                     use.count += 1
                     use.last = max(use.last, now)
 
-    def identity_of(self, subject: str) -> Identity | None:
-        """Return the most specific record that covers the subject: its own, else that of its closest family."""
-        identity = self.identities.get(subject)
-        if identity is None and self.families:
-            for pattern in self.families.covering(subject):
-                return self.identities[pattern]
-        return identity
-
-    def revocation(self, target: RevocationTarget, id_: str, now: Instant) -> Revocation | None:
-        """Return a revocation of the target in force at `now`, or None."""
-        for revocation in self.revoked[target].get(id_, ()):
-            if revocation.in_force(now):
-                return revocation
+    def family_of(self, subject: str) -> Identity | None:
+        """Return the record of the closest family that covers the subject, or None."""
+        for pattern in self.families.covering(subject):
+            return self.identities[pattern]
         return None
 
-    def revocation_of_subject(self, subject: str, now: Instant) -> Revocation | None:
-        """Return a revocation in force of the subject itself or of any family that covers it."""
-        revocation = self.revocation(RevocationTarget.IDENTITY, subject, now)
-        if revocation is None and self.revocation_families:
-            for pattern in self.revocation_families.covering(subject):
-                revocation = revocation or self.revocation(RevocationTarget.IDENTITY, pattern, now)
-        return revocation
+    def identity_of(self, subject: str) -> Identity | None:
+        """Return the most specific record that covers the subject: its own, else that of its closest family."""
+        return self.identities.get(subject) or self.family_of(subject)
+
+    def revoked(self, target: RevocationTarget) -> Revoked:
+        """Return the revocations of one kind of target."""
+        match target:
+            case RevocationTarget.IDENTITY:
+                return self.revoked_identities
+            case RevocationTarget.SESSION:
+                return self.revoked_sessions
+            case RevocationTarget.TASK:
+                return self.revoked_tasks
+            case RevocationTarget.APPROVAL:
+                return self.revoked_approvals
+            case RevocationTarget.ENTITLEMENT:
+                return self.revoked_entitlements
+            case RevocationTarget.CREDENTIAL:
+                return self.revoked_credentials
+            case RevocationTarget.ISSUER:
+                return self.revoked_issuers
+            case RevocationTarget.OWNER:
+                return self.revoked_owners
 
     def _drop(self, kind: FactKind, id_: str) -> None:
         fact = self._facts[kind].pop(id_, None)
@@ -188,9 +219,9 @@ class Snapshot:
             case Session():
                 _add(self.sessions_of, (fact.identity, fact.task), fact.id)
             case Revocation():
-                _add(self.revoked[fact.target], fact.target_id, fact)
+                _add(self.revoked(fact.target), fact.target_id, fact)
                 edge = fact.effective_at if fact.expires_at is None else fact.expires_at
-                self.last_revocation_edge = max(self.last_revocation_edge, edge)
+                self.revocations_until = max(self.revocations_until, edge)
                 if fact.target is RevocationTarget.IDENTITY and is_pattern(fact.target_id):
                     self.revocation_families.add(fact.target_id)
             case Identity() if is_pattern(fact.id):
@@ -207,8 +238,8 @@ class Snapshot:
             case Session():
                 _remove(self.sessions_of, (fact.identity, fact.task), fact.id)
             case Revocation():
-                _remove(self.revoked[fact.target], fact.target_id, fact)
-                if fact.target is RevocationTarget.IDENTITY and fact.target_id not in self.revoked[fact.target]:
+                _remove(self.revoked(fact.target), fact.target_id, fact)
+                if fact.target is RevocationTarget.IDENTITY and fact.target_id not in self.revoked_identities:
                     self.revocation_families.remove(fact.target_id)
             case Identity() if is_pattern(fact.id):
                 self.families.remove(fact.id)

@@ -8,7 +8,7 @@ from pdp.core.model import Duration, Instant
 
 SECOND = 1_000_000_000
 _UNITS = (("d", 86_400 * SECOND), ("h", 3_600 * SECOND), ("m", 60 * SECOND), ("s", SECOND), ("ms", SECOND // 1000))
-_LAST_INSTANT = 253_402_300_799 * SECOND
+_LAST_INSTANT = 253_402_300_800 * SECOND - 1
 
 
 def instant_text(instant: Instant) -> str:

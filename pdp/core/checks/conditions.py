@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pdp.core.case import CONDITIONS, CONSTRAINTS, Case
+from pdp.core.aspects import APPROVAL, CONDITIONS, CONSTRAINTS, IDENTITY, SESSION, TASK
+from pdp.core.case import Case
 from pdp.core.checks.row import Row
 from pdp.core.model import Attribute, Attributes
 from pdp.core.policy.cel import AttributeMissingError, EvaluationError, Variable, activate, timestamp
@@ -25,7 +26,7 @@ def variables(case: Case, names: frozenset[str]) -> dict[str, Variable]:
 def _subject(case: Case) -> Mapping[str, Attribute]:
     request, identity = case.request, case.identity
     own: dict[str, Attribute] = {"id": request.subject, "type": request.subject_type}
-    if identity is not None:
+    if case.aspects & IDENTITY:
         own |= {"kind": str(identity.kind), "owner": identity.owner, "labels": dict(identity.labels)}
     return own | {"properties": dict(request.subject_properties)}
 
@@ -40,22 +41,24 @@ def _resource(case: Case) -> Mapping[str, Attribute]:
 
 
 def _session(case: Case) -> Mapping[str, Attribute]:
-    session = case.session
-    if session is None:
+    if not case.aspects & SESSION:
         return {}
+    session = case.session
     depth = len(case.ancestors)
     return {"id": session.id, "entitlement": session.entitlement, "parent": session.parent, "depth": depth}
 
 
 def _task(case: Case) -> Mapping[str, Attribute]:
+    if not case.aspects & TASK:
+        return {}
     task = case.task
-    return {} if task is None else {"id": task.id, "owner": task.owner, "parent": task.parent}
+    return {"id": task.id, "owner": task.owner, "parent": task.parent}
 
 
 def _approval(case: Case) -> Mapping[str, Attribute]:
-    approval = case.approval
-    if approval is None:
+    if not case.aspects & APPROVAL:
         return {}
+    approval = case.approval
     return {
         "id": approval.id,
         "kind": str(approval.kind),
@@ -96,7 +99,7 @@ def _evaluate(case: Case) -> Mapping[Code, Denial]:
     for conditions, denies_when in ((rules.requirements, False), (rules.denials, True)):
         for condition in conditions:
             # Without a session the request is denied anyway, and such a condition cannot be evaluated.
-            if case.session is None and not _NEEDS_SESSION.isdisjoint(condition.program.roots):
+            if not case.aspects & SESSION and not _NEEDS_SESSION.isdisjoint(condition.program.roots):
                 continue
             try:
                 denial = _failed(condition, denies_when) if condition.program.holds(activation) is denies_when else None
@@ -120,7 +123,7 @@ def _failed(condition: Condition, denies_when: bool) -> Denial:
 
 def constraint_missing(case: Case) -> Denial | None:
     """The session constrains an attribute that the context does not have."""
-    for name in case.session.constraints if case.session is not None else ():
+    for name in case.session.constraints:
         if not _has(case.request.context, name):
             message = f"`context.{name}` is missing, which session `{case.session_id}` constrains"
             return Denial(Code.CONTEXT_MISSING, message, f"session:{case.session_id}")
@@ -129,8 +132,8 @@ def constraint_missing(case: Case) -> Denial | None:
 
 def constraint_violated(case: Case) -> Denial | None:
     """An attribute of the context has none of the values the session allows."""
-    session, context = case.session, case.request.context
-    for name, allowed in session.constraints.items() if session is not None else ():
+    context = case.request.context
+    for name, allowed in case.session.constraints.items():
         if _has(context, name) and not any(_same(_get(context, name), value) for value in allowed):
             message = f"`context.{name}` is none of the values that session `{case.session_id}` allows"
             return Denial(Code.CONTEXT_VIOLATED, message, f"session:{case.session_id}")
@@ -182,9 +185,9 @@ _PROVIDE = "provide the attribute in the context"
 _SATISFY = "act in a context that satisfies it"
 
 CONTEXT_ROWS = (
-    Row(Code.CONTEXT_MISSING, CONSTRAINTS, constraint_missing, _PROVIDE),
+    Row(Code.CONTEXT_MISSING, SESSION | CONSTRAINTS, constraint_missing, _PROVIDE),
     Row(Code.CONTEXT_MISSING, CONDITIONS, condition_missing, _PROVIDE),
-    Row(Code.CONTEXT_VIOLATED, CONSTRAINTS, constraint_violated, _SATISFY),
+    Row(Code.CONTEXT_VIOLATED, SESSION | CONSTRAINTS, constraint_violated, _SATISFY),
     Row(Code.CONTEXT_VIOLATED, CONDITIONS, condition_violated, _SATISFY),
 )
 DENIED = Row(Code.POLICY_DENIED, CONDITIONS, denied, "wait until the rule no longer holds, or have the policy changed")

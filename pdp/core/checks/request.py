@@ -5,7 +5,8 @@ REQUEST_INVALID has no row: a request that is not well-formed never becomes a `R
 
 from __future__ import annotations
 
-from pdp.core.case import ALWAYS, Case
+from pdp.core.aspects import CALLER
+from pdp.core.case import Case
 from pdp.core.checks.row import Row
 from pdp.core.reasons import Code, Denial
 
@@ -20,5 +21,5 @@ def caller_not_permitted(case: Case) -> Denial | None:
 
 
 ROWS = (
-    Row(Code.CALLER_NOT_PERMITTED, ALWAYS, caller_not_permitted, "ask about yourself, or have the subject configured"),
+    Row(Code.CALLER_NOT_PERMITTED, CALLER, caller_not_permitted, "ask about yourself, or have the subject configured"),
 )

@@ -17,6 +17,6 @@ class Row(NamedTuple):
 
     code: Code
     needs: int
-    """Bits of `case`: the row is reached only when all of them are present."""
+    """Bits of `aspects`: the row is reached only when a case has all of them."""
     check: Check
     remedy: str

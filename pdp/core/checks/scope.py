@@ -5,59 +5,98 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from pdp.core.case import SESSION, Case
+from pdp.core.aspects import APPROVAL, ENTITLEMENT, PARENT, SESSION
+from pdp.core.case import Case
 from pdp.core.checks.row import Row
-from pdp.core.model import Approval, Entitlement, Session
+from pdp.core.model import KIND_OF, Approval, Entitlement, Session
 from pdp.core.reasons import Code, Denial
 
 Scoped: TypeAlias = Session | Entitlement | Approval
+"""A fact that has a scope."""
 
 
-def scopes(case: Case) -> Iterator[tuple[str, Scoped]]:
-    """Yield every fact the scope must lie in: session, approval, entitlement, and those of each ancestor."""
-    if case.session is not None:
-        yield "session", case.session
-    if case.approval is not None:
-        yield "approval", case.approval
-    if case.entitlement is not None:
-        yield "entitlement", case.entitlement
+def scopes_of_ancestors(case: Case) -> Iterator[Scoped]:
+    """Yield each ancestor, and the entitlement and approval it rests on."""
     for ancestor in case.ancestors:
-        if ancestor is not None:
-            yield from scopes_of_ancestor(case, ancestor)
+        yield ancestor
+        entitlement = case.snapshot.entitlements.get(ancestor.entitlement)
+        if entitlement is not None:
+            yield entitlement
+        approval = case.snapshot.approvals.get(ancestor.approval)
+        if approval is not None:
+            yield approval
 
 
-def scopes_of_ancestor(case: Case, ancestor: Session) -> Iterator[tuple[str, Scoped]]:
-    """Yield an ancestor and what it rests on."""
-    yield "session", ancestor
-    approval = case.snapshot.approvals.get(ancestor.approval)
-    if approval is not None:
-        yield "approval", approval
-    entitlement = case.snapshot.entitlements.get(ancestor.entitlement)
-    if entitlement is not None:
-        yield "entitlement", entitlement
+def action_outside_session(case: Case) -> Denial | None:
+    """The session is the narrow one."""
+    return None if case.session.actions.covers(case.request.action) else _action_outside(case, case.session)
 
 
-def action_out_of_scope(case: Case) -> Denial | None:
-    """The narrowest fact that does not cover the action is named."""
+def action_outside_approval(case: Case) -> Denial | None:
+    """The approval is the narrow one."""
+    return None if case.approval.actions.covers(case.request.action) else _action_outside(case, case.approval)
+
+
+def action_outside_entitlement(case: Case) -> Denial | None:
+    """The entitlement is the narrow one."""
+    return None if case.entitlement.actions.covers(case.request.action) else _action_outside(case, case.entitlement)
+
+
+def action_outside_ancestor(case: Case) -> Denial | None:
+    """An ancestor, or what it rests on, is the narrow one."""
     action = case.request.action
-    for kind, fact in scopes(case):
+    for fact in scopes_of_ancestors(case):
         if not fact.actions.covers(action):
-            message = f"action `{action}` is outside {kind} `{fact.id}`"
-            return Denial(Code.ACTION_OUT_OF_SCOPE, message, f"{kind}:{fact.id}")
+            return _action_outside(case, fact)
     return None
 
 
-def resource_out_of_scope(case: Case) -> Denial | None:
-    """The narrowest fact that does not cover the resource is named."""
+def resource_outside_session(case: Case) -> Denial | None:
+    """The session is the narrow one."""
+    return None if case.session.resources.covers(case.request.resource) else _resource_outside(case, case.session)
+
+
+def resource_outside_approval(case: Case) -> Denial | None:
+    """The approval is the narrow one."""
+    return None if case.approval.resources.covers(case.request.resource) else _resource_outside(case, case.approval)
+
+
+def resource_outside_entitlement(case: Case) -> Denial | None:
+    """The entitlement is the narrow one."""
+    fact = case.entitlement
+    return None if fact.resources.covers(case.request.resource) else _resource_outside(case, fact)
+
+
+def resource_outside_ancestor(case: Case) -> Denial | None:
+    """An ancestor, or what it rests on, is the narrow one."""
     resource = case.request.resource
-    for kind, fact in scopes(case):
+    for fact in scopes_of_ancestors(case):
         if not fact.resources.covers(resource):
-            message = f"resource `{resource}` is outside {kind} `{fact.id}`"
-            return Denial(Code.RESOURCE_OUT_OF_SCOPE, message, f"{kind}:{fact.id}")
+            return _resource_outside(case, fact)
     return None
 
+
+def _action_outside(case: Case, fact: Scoped) -> Denial:
+    kind = KIND_OF[type(fact)]
+    message = f"action `{case.request.action}` is outside {kind} `{fact.id}`"
+    return Denial(Code.ACTION_OUT_OF_SCOPE, message, f"{kind}:{fact.id}")
+
+
+def _resource_outside(case: Case, fact: Scoped) -> Denial:
+    kind = KIND_OF[type(fact)]
+    message = f"resource `{case.request.resource}` is outside {kind} `{fact.id}`"
+    return Denial(Code.RESOURCE_OUT_OF_SCOPE, message, f"{kind}:{fact.id}")
+
+
+_ACTION, _RESOURCE = "open a session that covers the action", "open a session that covers the resource"
 
 ROWS = (
-    Row(Code.ACTION_OUT_OF_SCOPE, SESSION, action_out_of_scope, "open a session that covers the action"),
-    Row(Code.RESOURCE_OUT_OF_SCOPE, SESSION, resource_out_of_scope, "open a session that covers the resource"),
+    Row(Code.ACTION_OUT_OF_SCOPE, SESSION, action_outside_session, _ACTION),
+    Row(Code.ACTION_OUT_OF_SCOPE, APPROVAL, action_outside_approval, _ACTION),
+    Row(Code.ACTION_OUT_OF_SCOPE, ENTITLEMENT, action_outside_entitlement, _ACTION),
+    Row(Code.ACTION_OUT_OF_SCOPE, SESSION | PARENT, action_outside_ancestor, _ACTION),
+    Row(Code.RESOURCE_OUT_OF_SCOPE, SESSION, resource_outside_session, _RESOURCE),
+    Row(Code.RESOURCE_OUT_OF_SCOPE, APPROVAL, resource_outside_approval, _RESOURCE),
+    Row(Code.RESOURCE_OUT_OF_SCOPE, ENTITLEMENT, resource_outside_entitlement, _RESOURCE),
+    Row(Code.RESOURCE_OUT_OF_SCOPE, SESSION | PARENT, resource_outside_ancestor, _RESOURCE),
 )

@@ -6,7 +6,8 @@ which denies with `refuse` before or after the table is asked.
 
 from __future__ import annotations
 
-from pdp.core.case import ALWAYS, Case
+from pdp.core.aspects import REVISION_ASKED, UNREADY
+from pdp.core.case import Case
 from pdp.core.checks.row import Row
 from pdp.core.reasons import Code, Denial
 from pdp.core.snapshot import Readiness
@@ -37,7 +38,7 @@ def behind(case: Case) -> Denial | None:
 
 
 ROWS = (
-    Row(Code.STATE_NOT_READY, ALWAYS, not_ready, "wait until the sidecar has loaded its first snapshot"),
-    Row(Code.STATE_STALE, ALWAYS, stale, "restore the connection to the store"),
-    Row(Code.STATE_BEHIND, ALWAYS, behind, "ask again, with a longer deadline"),
+    Row(Code.STATE_NOT_READY, UNREADY, not_ready, "wait until the sidecar has loaded its first snapshot"),
+    Row(Code.STATE_STALE, UNREADY, stale, "restore the connection to the store"),
+    Row(Code.STATE_BEHIND, REVISION_ASKED, behind, "ask again, with a longer deadline"),
 )

@@ -42,6 +42,6 @@ TABLE: tuple[Row, ...] = tuple(row for rows in GROUPS.values() for row in rows)
 
 
 @lru_cache(maxsize=2048)
-def checks_reached(present: int) -> tuple[Check, ...]:
-    """Return the checks of every row that can be evaluated with the facts present, in precedence order."""
-    return tuple(row.check for row in TABLE if present & row.needs == row.needs)
+def checks_reached(aspects: int) -> tuple[Check, ...]:
+    """Return the checks of every row that is reached by a case with the aspects, in precedence order."""
+    return tuple(row.check for row in TABLE if aspects & row.needs == row.needs)

@@ -2,77 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from pdp.core.case import SESSION, TASK, Case
+from pdp.core.aspects import NO_TASK, SESSION, SUBTASK, TASK, TASK_ASKED
+from pdp.core.case import MAX_ANCESTORS, Case
 from pdp.core.checks.row import Row
-from pdp.core.model import RevocationTarget, Task, TaskState
+from pdp.core.model import TaskState
 from pdp.core.reasons import Code, Denial
+from pdp.core.snapshot import in_force
 
-_TASK, _OPEN = RevocationTarget.TASK, TaskState.OPEN
-
-MAX_PARENT_TASKS = 32
-"""Longest chain of parent tasks that is followed."""
+_OPEN = TaskState.OPEN
 
 
 def unknown(case: Case) -> Denial | None:
-    """The session's task, or a parent task of it, is not known."""
-    session = case.session
-    if session is None:
+    """The session's task is not known."""
+    id_ = case.session.task
+    return Denial(Code.TASK_UNKNOWN, f"task `{id_}` is not known", f"task:{id_}")
+
+
+def parent_unknown(case: Case) -> Denial | None:
+    """A parent task is not known, or too far away."""
+    last = case.tasks[-1]
+    if not last.parent:
         return None
-    if case.task is None:
-        return Denial(Code.TASK_UNKNOWN, f"task `{session.task}` is not known", f"task:{session.task}")
-    for task in lineage(case):
-        if task.parent and task.parent not in case.snapshot.tasks:
-            message = f"parent task `{task.parent}` of task `{task.id}` is not known"
-            return Denial(Code.TASK_UNKNOWN, message, f"task:{task.parent}")
-    return None
+    message = f"parent task `{last.parent}` of task `{last.id}` is not known, or over {MAX_ANCESTORS} tasks away"
+    return Denial(Code.TASK_UNKNOWN, message, f"task:{last.parent}")
 
 
 def mismatch(case: Case) -> Denial | None:
     """The request names another task than its session is for."""
     session = case.session
-    if session is not None and case.asked_task and case.asked_task != session.task:
-        message = f"session `{session.id}` is for task `{session.task}`, not `{case.asked_task}`"
-        return Denial(Code.TASK_MISMATCH, message, f"session:{session.id}")
-    return None
+    if case.asked_task == session.task:
+        return None
+    message = f"session `{session.id}` is for task `{session.task}`, not `{case.asked_task}`"
+    return Denial(Code.TASK_MISMATCH, message, f"session:{session.id}")
 
 
 def revoked(case: Case) -> Denial | None:
-    """The task or a parent task is revoked; also when it is not known."""
-    session = case.session
-    if session is None:
-        return None
-    for id_ in (session.task, *(task.parent for task in lineage(case) if task.parent)):
-        revocation = case.snapshot.revocation(_TASK, id_, case.now)
-        if revocation is not None:
-            return Denial(Code.TASK_REVOKED, f"task `{id_}` is revoked: {revocation.reason}", f"task:{id_}", revocation)
+    """The task is revoked; also when it is not known."""
+    return _revoked(case, case.session.task)
+
+
+def parent_revoked(case: Case) -> Denial | None:
+    """A parent task is revoked; also when it is not known."""
+    for task in case.tasks:
+        denial = _revoked(case, task.parent)
+        if denial is not None:
+            return denial
     return None
 
 
 def ended(case: Case) -> Denial | None:
     """The task or a parent task is completed or cancelled."""
-    for task in lineage(case):
+    for task in case.tasks:
         if task.state is not _OPEN:
             return Denial(Code.TASK_ENDED, f"task `{task.id}` is {task.state}", f"task:{task.id}")
     return None
 
 
-def lineage(case: Case) -> Iterator[Task]:
-    """Yield the task and the parent tasks that are known, nearest first."""
-    task, tasks = case.task, case.snapshot.tasks
-    for _ in range(MAX_PARENT_TASKS):
-        if task is None:
-            return
-        yield task
-        if not task.parent:
-            return
-        task = tasks.get(task.parent)
+def _revoked(case: Case, id_: str) -> Denial | None:
+    revocations = case.snapshot.revoked_tasks.get(id_)
+    revocation = None if revocations is None else in_force(revocations, case.now)
+    if revocation is None:
+        return None
+    return Denial(Code.TASK_REVOKED, f"task `{id_}` is revoked: {revocation.reason}", f"task:{id_}", revocation)
 
 
 ROWS = (
-    Row(Code.TASK_UNKNOWN, SESSION, unknown, "open the task"),
-    Row(Code.TASK_MISMATCH, SESSION, mismatch, "use a session of the task named"),
+    Row(Code.TASK_UNKNOWN, SESSION | NO_TASK, unknown, "open the task"),
+    Row(Code.TASK_UNKNOWN, TASK | SUBTASK, parent_unknown, "open the parent task"),
+    Row(Code.TASK_MISMATCH, SESSION | TASK_ASKED, mismatch, "use a session of the task named"),
     Row(Code.TASK_REVOKED, SESSION, revoked, "open a new task"),
+    Row(Code.TASK_REVOKED, TASK | SUBTASK, parent_revoked, "open a new task"),
     Row(Code.TASK_ENDED, TASK, ended, "open a new task, and a session for it"),
 )

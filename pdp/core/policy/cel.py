@@ -11,14 +11,14 @@ call they are evaluated over plain values. Besides CEL's standard library an exp
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
-from cel_expr_python import cel
+from cel_expr_python import cel  # type: ignore[import-untyped]
 
 from pdp.core.model import Attribute, Instant
 
@@ -33,6 +33,12 @@ _COMPILE_ERROR = re.compile(r"<input>:(\d+):(\d+): ([^\n]*)")
 _MISSING = re.compile(r'NOT_FOUND: Key not found in map : "(.*)"', re.DOTALL)
 _NAMES = re.compile(r"(?<![\w.])(" + "|".join(VARIABLES) + r")\b((?:\s*\.\s*\w+)*)")
 _LITERALS = re.compile(r'"(?:\\.|[^"\\])*"|\'(?:\\.|[^\'\\])*\'')
+_LITERAL_CALLS = re.compile(
+    r"\b(in_cidr|in_hours|on_days)\s*\(\s*[^()\"',]*"
+    r",\s*(?:\"(?P<first>[^\"\\]*)\"|'(?P<first_>[^'\\]*)')"
+    r"(?:\s*,\s*(?:\"(?P<zone>[^\"\\]*)\"|'(?P<zone_>[^'\\]*)'))?\s*\)"
+)
+"""Calls of this module's functions with literal arguments, which are checked when the policy loads."""
 
 
 class ExpressionError(ValueError):
@@ -62,23 +68,33 @@ class Program:
         """Parse and type-check; raise ExpressionError."""
         self.source = source
         self._expression = _compile(source)
+        _check_literals(source)
         bare = _LITERALS.sub('""', source)
         names = [(root, re.sub(r"\s", "", rest)) for root, rest in _NAMES.findall(bare)]
         self.roots = frozenset(root for root, _ in names)
         """The variables it reads, so that no other need be prepared."""
         self._paths = [root + rest for root, rest in names]
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Program) and other.source == self.source
+
+    def __hash__(self) -> int:
+        return hash(self.source)
+
     def holds(self, activation: Activation) -> bool:
         """Evaluate; raise AttributeMissingError or EvaluationError when there is no true or false."""
         value = self._expression.eval(activation).plain_value()
         if value is True or value is False:
             return bool(value)
-        raise self._error(str(value))
+        if isinstance(value, str):  # the binding answers an error with its text
+            raise self._error(value)
+        message = f"is `{value!r}`, neither true nor false"
+        raise EvaluationError(message)
 
     def _error(self, message: str) -> Exception:
         missing = _MISSING.fullmatch(message)
         if missing is None:
-            return EvaluationError(message)
+            return EvaluationError(_worded(message))
         key = missing.group(1)
         for path in self._paths:
             steps = path.split(".")
@@ -98,17 +114,46 @@ def timestamp(instant: Instant) -> datetime:
 
 
 def _compile(source: str) -> cel.Expression:
+    if not source.strip():
+        message = "an expression must not be empty"
+        raise ExpressionError(message, 1, 1)
     try:
         expression = _ENVIRONMENT.compile(source)
     except RuntimeError as error:
         place = _COMPILE_ERROR.search(str(error))
         if place is None:
-            raise ExpressionError(str(error), 1, 1) from None
-        raise ExpressionError(place.group(3).removesuffix(" (in container '')"), int(place[1]), int(place[2])) from None
+            raise ExpressionError(_worded(str(error)), 1, 1) from None
+        raise ExpressionError(_worded(place[3]), int(place[1]), int(place[2])) from None
     if expression.return_type() not in (cel.Type.BOOL, cel.Type.DYN):
         message = f"must be true or false, but is of type `{expression.return_type().name().lower()}`"
         raise ExpressionError(message, 1, 1)
     return expression
+
+
+def _worded(message: str) -> str:
+    """Return the binding's message in this product's style: lower case, input in backticks, no status names."""
+    bare = re.sub(r" \(in container ''\)| \[[A-Z_]+\]$|^[A-Z_]+: ", "", message)
+    return re.sub(r"'([^']+)'", r"`\1`", bare[:1].lower() + bare[1:])
+
+
+def _check_literals(source: str) -> None:
+    """Raise ExpressionError for a network, hours, days or a zone that could never be evaluated."""
+    for call in _LITERAL_CALLS.finditer(source):
+        for group in ("first", "first_", "zone", "zone_"):
+            literal = call[group]
+            message = None if literal is None else _fault_of_literal(call[1], group, literal)
+            if message is not None:
+                before = source[: call.start(group)]
+                raise ExpressionError(message, before.count("\n") + 1, len(before) - before.rfind("\n"))
+
+
+def _fault_of_literal(function: str, group: str, literal: str) -> str | None:
+    parse, form = _FORMS["zone" if group.startswith("zone") else function]
+    try:
+        parse(literal)
+    except (ValueError, KeyError, OSError):
+        return f"`{literal}` is not {form}"
+    return None
 
 
 @lru_cache(maxsize=4096)
@@ -128,7 +173,10 @@ def _on_days(moment: datetime, days: str, zone: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _hours(text: str) -> tuple[time, time]:
-    start, _, end = text.partition("-")
+    start, _, end = (part.strip() for part in text.partition("-"))
+    if start == end:
+        message = f"`{text}` has no length"
+        raise ValueError(message)
     return time.fromisoformat(start), time.fromisoformat(end)
 
 
@@ -142,6 +190,15 @@ def _weekdays(text: str) -> frozenset[int]:
     return frozenset(days)
 
 
+_FORMS: Mapping[str, tuple[Callable[[str], object], str]] = {
+    "in_cidr": (ip_network, "a network like `10.0.0.0/8`"),
+    "in_hours": (_hours, "hours like `22:00-04:00`"),
+    "on_days": (_weekdays, "days like `mon-fri` or `sat,sun`"),
+    "zone": (ZoneInfo, "a time zone like `Europe/Berlin`"),
+}
+"""How the literal arguments are read, and how they should look."""
+
+
 def _function(name: str, parameters: list[cel.Type], implementation: object) -> cel.FunctionDecl:
     overload = cel.Overload(f"{name}_overload", return_type=cel.Type.BOOL, parameters=parameters, impl=implementation)
     return cel.FunctionDecl(name, [overload])
@@ -149,7 +206,7 @@ def _function(name: str, parameters: list[cel.Type], implementation: object) -> 
 
 def _environment() -> cel.Env:
     attributes = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
-    variables = {name: attributes for name in VARIABLES} | {"now": cel.Type.TIMESTAMP}
+    variables = dict.fromkeys(VARIABLES, attributes) | {"now": cel.Type.TIMESTAMP}
     string, moment = cel.Type.STRING, cel.Type.TIMESTAMP
     functions = [
         _function("in_cidr", [string, string], _in_cidr),

@@ -7,14 +7,19 @@ function of the immutable set, so keeping it remembers no decision.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
-from typing import NamedTuple
+from itertools import groupby
+from typing import NamedTuple, TypeVar
 
 from msgspec import Struct
 
+from pdp.core.aspects import AGE_LIMIT, APPROVAL_RULES, CONDITIONS, IDLE_LIMIT, SIGNALS_READ, TTL_LIMIT
 from pdp.core.policy.model import ApprovalRequirement, Condition, Obligation, Policy
 from pdp.core.scope import ActionScope, ResourceScope, ScopeIndex
 
+_T = TypeVar("_T")
+
+_MOST_CLASSES = 4096
+"""Bound on the merges kept; a request beyond it is merged anew."""
 
 
 class Limit(NamedTuple):
@@ -40,10 +45,8 @@ class Rules(Struct, frozen=True):
     variables: frozenset[str] = frozenset()
     """The CEL variables that its conditions read."""
 
-    @property
-    def conditional(self) -> bool:
-        """Whether any condition must be evaluated."""
-        return bool(self.requirements or self.denials)
+    aspects: int = 0
+    """What the policies give a case to judge; bits of `aspects`."""
 
 
 class PolicySet:
@@ -53,18 +56,25 @@ class PolicySet:
 
     def __init__(self, policies: Iterable[Policy] = (), version: str = "none") -> None:
         """Index the policies by scope; raise PatternError for a malformed pattern."""
-        self.policies: Sequence[Policy] = tuple(policies)
+        # Sorted and once each, so that order and number cannot show, not even in messages and obligations.
+        ordered = sorted(policies, key=_name)
+        self.policies: Sequence[Policy] = [policy for _, same in groupby(ordered, _name) for policy in _distinct(same)]
         self.version = version
         self._actions = ScopeIndex(ActionScope, [policy.actions for policy in self.policies])
         self._resources = ScopeIndex(ResourceScope, [policy.resources for policy in self.policies])
-        self._merged = lru_cache(maxsize=4096)(self._merge)
+        self._merged: dict[int, Rules] = {}
 
     def covering(self, action: str, resource: str) -> Rules:
         """Return the merged rules of every policy whose match covers the action and the resource."""
-        return self._merged(self._actions.covering(action) & self._resources.covering(resource))
+        mask = self._actions.covering(action) & self._resources.covering(resource)
+        rules = self._merged.get(mask)
+        return self._merge(mask) if rules is None else rules
 
     def _merge(self, mask: int) -> Rules:
-        return merge([policy for number, policy in enumerate(self.policies) if mask >> number & 1])
+        rules = merge([policy for number, policy in enumerate(self.policies) if mask >> number & 1])
+        if len(self._merged) < _MOST_CLASSES:
+            self._merged[mask] = rules
+        return rules
 
 
 def merge(policies: Sequence[Policy]) -> Rules:
@@ -80,10 +90,44 @@ def merge(policies: Sequence[Policy]) -> Rules:
         idle_timeout=_tightest(policies, lambda policy: policy.limits.idle_timeout),
         delegation_depth=_tightest(policies, lambda policy: policy.limits.delegation_depth),
         credential_age=_tightest(policies, lambda policy: policy.limits.credential_age),
-        obligations=tuple(obligation for policy in policies for obligation in policy.obligations),
+        obligations=_distinct(obligation for policy in policies for obligation in policy.obligations),
         durable=any(policy.durable for policy in policies),
+        aspects=_aspects(policies),
         variables=frozenset(root for condition in (*requirements, *denials) for root in condition.program.roots),
     )
+
+
+def _name(policy: Policy) -> str:
+    return policy.name
+
+
+def _distinct(values: Iterable[_T]) -> tuple[_T, ...]:
+    """Return each value once, where it first stood; obligations and policies hold mappings and cannot be hashed."""
+    kept: list[_T] = []
+    for value in values:
+        if value not in kept:
+            kept.append(value)
+    return tuple(kept)
+
+
+def _aspects(policies: Sequence[Policy]) -> int:
+    aspects = 0
+    for policy in policies:
+        if policy.requirements or policy.denials:
+            aspects |= CONDITIONS
+        if any("signals" in condition.program.roots for condition in (*policy.requirements, *policy.denials)):
+            aspects |= SIGNALS_READ
+        if policy.approval is not None:
+            aspects |= APPROVAL_RULES
+        limits = policy.limits
+        for limit, aspect in (
+            (limits.credential_age, AGE_LIMIT),
+            (limits.session_ttl, TTL_LIMIT),
+            (limits.idle_timeout, IDLE_LIMIT),
+        ):
+            if limit is not None:
+                aspects |= aspect
+    return aspects
 
 
 def _tightest(policies: Sequence[Policy], bound_of: Callable[[Policy], int | None]) -> Limit | None:

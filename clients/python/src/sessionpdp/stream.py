@@ -1,0 +1,128 @@
+"""Concurrent checks of one event loop over one stream: the I/O around the coalescer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeAlias
+
+import grpc
+
+from sessionpdp.coalescer import Coalescer, Pending
+from sessionpdp.decision import Decision, Doubt
+from sessionpdp.trouble import decisions_in_order, doubt_from_error, late
+from sessionpdp.v1 import decision_pb2
+from sessionpdp.watching import ended
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sessionpdp.calling import Deadline
+    from sessionpdp.coalescer import Batch
+
+    Stream: TypeAlias = grpc.aio.StreamStreamCall[decision_pb2.CheckStreamRequest, decision_pb2.CheckStreamResponse]
+
+
+class CheckStream:
+    """Sends checks, and gives each caller its own answer by its own deadline.
+
+    The stream is opened when there is something to send and none is open. What was in flight when it
+    breaks is denied, never sent again; what was only waiting goes over the next stream. Used by one
+    event loop; all state changes happen between awaits.
+    """
+
+    def __init__(self, open_stream: Callable[[], Stream], max_batch: int) -> None:
+        """Take how a stream is opened, and how many checks one message may hold."""
+        self._open_stream = open_stream
+        self._coalescer = Coalescer(max_batch)
+        self._loop = asyncio.get_running_loop()
+        self._stream: Stream | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._flush_due = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ask(self, request: decision_pb2.CheckRequest, deadline: Deadline) -> asyncio.Future[Decision]:
+        """Return the decision to come, by the deadline at the latest; cancel it to leave."""
+        answer: asyncio.Future[Decision] = self._loop.create_future()
+        self._coalescer.add(Pending(request, deadline.at, answer))
+        if not self._flush_due:
+            # At the end of this turn of the loop, so that callers woken together leave together.
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+        if self._timer is None:
+            self._set_timer()
+        return answer
+
+    def close(self, doubt: Decision) -> None:
+        """End the stream, and answer all who wait for it with the doubt."""
+        if self._listener is not None:
+            self._listener.cancel()  # which cancels the call it reads from
+        self._stream = self._listener = None
+        _settle(self._coalescer.lost(), doubt)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._writer is not None:
+            return  # a stream takes one message at a time; `_write` comes back here
+        batch = self._coalescer.next_batch()
+        if batch is None:
+            return
+        if self._stream is None:
+            self._stream = self._open_stream()
+            self._listener = self._loop.create_task(self._listen(self._stream))
+        self._writer = self._loop.create_task(self._write(self._stream, batch))
+
+    async def _write(self, stream: Stream, batch: Batch) -> None:
+        message = decision_pb2.CheckStreamRequest(
+            correlation_id=batch.correlation_id,
+            checks=[pending.request for pending in batch.items],
+        )
+        remaining = max(batch.last_deadline - time.monotonic(), 0)
+        message.timeout.FromMicroseconds(int(remaining * 1_000_000))
+        # Of a broken stream the listener learns why, and answers the batch.
+        with suppress(grpc.RpcError, asyncio.InvalidStateError):
+            await stream.write(message)
+        self._writer = None
+        self._flush()
+
+    async def _listen(self, stream: Stream) -> None:
+        try:
+            while isinstance(message := await stream.read(), decision_pb2.CheckStreamResponse):
+                self._hear(message)
+            doubt = ended()
+        except grpc.RpcError as error:
+            doubt = doubt_from_error(error)
+        if self._stream is stream:
+            self.close(doubt)
+            self._flush()
+
+    def _hear(self, message: decision_pb2.CheckStreamResponse) -> None:
+        items = self._coalescer.answered(message.correlation_id)
+        self._flush()
+        now = time.monotonic()
+        decisions = decisions_in_order(message.decisions, len(items)) if items else []
+        for pending, decision in zip(items, decisions, strict=True):
+            if not pending.answer.done():
+                pending.answer.set_result(decision if now < pending.deadline else late())
+
+    def _set_timer(self) -> None:
+        deadline = self._coalescer.next_deadline()
+        if deadline is None:
+            self._timer = None
+        else:
+            self._timer = self._loop.call_later(deadline - time.monotonic(), self._expire)
+
+    def _expire(self) -> None:
+        _settle(self._coalescer.expire(time.monotonic()), late())
+        if self._coalescer.stalled():
+            self.close(Decision.undecided(Doubt.PDP_UNREACHABLE, "the PDP answers nothing on the stream"))
+        self._flush()
+        self._set_timer()
+
+
+def _settle(items: Iterable[Pending], decision: Decision) -> None:
+    for pending in items:
+        if not pending.answer.done():
+            pending.answer.set_result(decision)

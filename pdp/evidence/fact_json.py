@@ -1,0 +1,63 @@
+"""How a fact reads in a change record: the words of the model, instants and durations as text, defaults left out."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import cast, get_type_hints
+
+import msgspec
+
+from pdp.core.model import (
+    KIND_OF,
+    AnyFact,
+    Attribute,
+    Change,
+    Drop,
+    Duration,
+    Instant,
+)
+from pdp.core.scope import Scope
+from pdp.evidence.instants import duration_text, instant_text
+
+
+def change_json(change: Change) -> dict[str, Attribute]:
+    """Return one change: `{op: put, kind, id, fact}` or `{op: drop, kind, id}`."""
+    if isinstance(change, Drop):
+        return {"op": "drop", "kind": change.kind.value, "id": change.id}
+    fact = change.fact
+    return {"op": "put", "kind": KIND_OF[type(fact)].value, "id": fact.id, "fact": _fact_json(fact)}
+
+
+def _fact_json(fact: AnyFact) -> dict[str, Attribute]:
+    instants, durations = _times_of(type(fact))
+    document: dict[str, Attribute] = {}
+    for name, default in _defaults_of(type(fact)):
+        value: object = getattr(fact, name)
+        if value is None or value == default:
+            continue
+        if name in instants:
+            document[name] = instant_text(cast("Instant", value))
+        elif name in durations:
+            document[name] = duration_text(cast("Duration", value))
+        else:
+            document[name] = cast("Attribute", list(value.patterns) if isinstance(value, Scope) else value)
+    return document
+
+
+@cache
+def _times_of(type_: type[AnyFact]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of the fields that hold an instant, and of those that hold a duration."""
+    hints = get_type_hints(type_)
+    instants = frozenset(name for name, hint in hints.items() if hint in (Instant, Instant | None))
+    return instants, frozenset(name for name, hint in hints.items() if hint in (Duration, Duration | None))
+
+
+@cache
+def _defaults_of(type_: type[AnyFact]) -> tuple[tuple[str, object], ...]:
+    """Return the fields with their defaults; NODEFAULT, which equals nothing, where a field must be given."""
+    fields = msgspec.structs.fields(type_)
+    return tuple(
+        (field.name, field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory())
+        for field in fields
+        if field.name != "id"
+    )
