@@ -57,6 +57,7 @@ def allow(case: Case, grant: Grant, *, used: bool) -> Allow:
         rules.durable or break_glass or counted,
         sessions,
         approvals,
+        rules.reads_clock,
     )
 
 
@@ -73,6 +74,7 @@ def deny(case: Case, denials: tuple[Denial, ...]) -> Deny:
         case.now,
         None if edge == NEVER else edge,
         rules.durable,
+        rules.reads_clock,
     )
 
 

@@ -54,6 +54,8 @@ class Allow(Struct, frozen=True):
     used_sessions: tuple[str, ...]
     """The session and its ancestors: each is used once by this allow."""
     used_approvals: tuple[str, ...]
+    reads_clock: bool
+    """Whether a condition reads `now`, so that time may change the answer at an instant not foreseen."""
 
     @property
     def basis(self) -> Grant:
@@ -73,6 +75,8 @@ class Deny(Struct, frozen=True):
     reconsider_at: Instant | None
     """Earliest instant at which time alone may change the answer."""
     durable: bool
+    reads_clock: bool = False
+    """Whether a condition reads `now`, so that time may change the answer at an instant not foreseen."""
 
     @property
     def code(self) -> Code:

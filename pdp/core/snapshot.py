@@ -34,6 +34,7 @@ from pdp.core.model import (
 )
 from pdp.core.policy.rules import PolicySet
 from pdp.core.scope import FamilyIndex, is_pattern
+from pdp.core.touch import keys_of_fact
 
 
 
@@ -138,20 +139,31 @@ class Snapshot:
         self.session_uses: dict[str, Use] = {}
         self.approval_uses: dict[str, Use] = {}
 
-    def apply(self, revision: Revision, changes: Iterable[Change]) -> None:
-        """Fold the changes of one commit; `revision` must be above the current one."""
+    def apply(self, revision: Revision, changes: Iterable[Change]) -> frozenset[str]:
+        """Fold the changes of one commit; return the keys of the decisions they can alter (see `touch`).
+
+        `revision` must be above the current one, else ValueError.
+        """
         if revision <= self.revision:
             message = f"revision {revision} is not above {self.revision}"
             raise ValueError(message)
+        touched: set[str] = set()
         for change in changes:
             if isinstance(change, Drop):
-                self._drop(change.kind, change.id)
+                old = self._drop(change.kind, change.id)
             else:
-                self.put(change.fact)
+                old = self.put(change.fact)
+                touched.update(keys_of_fact(change.fact))
+            if old is not None:
+                touched.update(keys_of_fact(old))
         self.revision = revision
+        return frozenset(touched)
 
-    def put(self, fact: AnyFact) -> None:
-        """Write one fact; part of a commit or of the first load, whose revision the caller sets at the end."""
+    def put(self, fact: AnyFact) -> AnyFact | None:
+        """Write one fact and return the one it replaces.
+
+        Part of a commit or of the first load, whose revision the caller sets at the end.
+        """
         kind = KIND_OF[type(fact)]
         facts = self._facts[kind]
         old = facts.get(fact.id)
@@ -159,6 +171,7 @@ class Snapshot:
             self._unindex(old)
         facts[fact.id] = fact
         self._index(fact)
+        return old
 
     def fact(self, kind: FactKind, id_: str) -> AnyFact | None:
         """Return one fact, or None."""
@@ -209,10 +222,11 @@ class Snapshot:
             case RevocationTarget.OWNER:
                 return self.revoked_owners
 
-    def _drop(self, kind: FactKind, id_: str) -> None:
+    def _drop(self, kind: FactKind, id_: str) -> AnyFact | None:
         fact = self._facts[kind].pop(id_, None)
         if fact is not None:
             self._unindex(fact)
+        return fact
 
     def _index(self, fact: AnyFact) -> None:
         match fact:

@@ -1,4 +1,4 @@
-"""Instants and durations as evidence writes them: exact to the nanosecond, of fixed width, so that they sort as text."""
+"""Instants and durations as evidence writes them: exact to the nanosecond, instants of one width to sort as text."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ _SECOND = 1_000_000_000
 _LAST_SECOND = 253_402_300_799
 
 
-@lru_cache(maxsize=4096)  # most records share their seconds: 0.1 µs instead of 1.5 µs
+@lru_cache(maxsize=4096)  # most records share their seconds
 def _second_text(seconds: int) -> str:
     return datetime.fromtimestamp(min(max(seconds, 0), _LAST_SECOND), UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+@lru_cache(maxsize=4096)  # ends of sessions repeat, and decision times are asked for twice
 def instant_text(instant: Instant) -> str:
     """Return an instant in RFC 3339, UTC, always nine decimals: `2026-03-01T09:00:00.000000000Z`."""
     return f"{_second_text(instant // _SECOND)}.{instant % _SECOND:09d}Z"

@@ -16,11 +16,12 @@ import time
 from asyncio import AbstractEventLoop, Future
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 
-from pdp.core.model import Instant
+from pdp.core.model import Attributes, Instant
 from pdp.evidence.disk import Disk, LocalDisk
 from pdp.evidence.journal_end import find_end
 from pdp.evidence.journal_writer import Durable, JournalWriter, Ledger
@@ -54,10 +55,13 @@ class JournalStatus(Struct, frozen=True):
 class NoLedger:
     """Keeps no account of what is on disk."""
 
+    def resume(self, directory: Path) -> None:
+        """Do nothing."""
+
     def count(self, records: Sequence[AnyRecord]) -> None:
         """Do nothing."""
 
-    def seal(self, sequence: int) -> None:
+    def seal(self, segment: Path) -> None:
         """Do nothing."""
 
 
@@ -102,20 +106,27 @@ class Journal:
     def open(self) -> None:
         """Lock the directory, repair a torn end, go on from there. Needs a running event loop.
 
-        Raises JournalLockedError if another process writes to it, OSError if the directory cannot be used.
+        Raises JournalLockedError if another process writes to it, JournalDamagedError if the ledger cannot be resumed
+        from it, OSError if the directory cannot be used.
         """
         self._loop: AbstractEventLoop = asyncio.get_running_loop()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock(self._directory / "lock")
-        end, repair = find_end(self._directory)
+        try:
+            end, repair = find_end(self._directory)
+            self._ledger.resume(self._directory)
+        except BaseException:
+            self._unlock()
+            raise
         self._log = SegmentLog(self._directory, self._disk, self._segment_bytes, end)
-        outcome = _Outcome(self._loop, self._on_written, self._admit)
-        self._writer = JournalWriter(self._log, outcome, self._ledger, self._flush_interval_s, self._wall)
+        outcome = _Outcome(self._loop, self._on_written, self._waiters, self._admit)
+        interval, wall = self._flush_interval_s, self._wall
+        self._writer = JournalWriter(self._log, outcome, self._ledger, flush_interval_s=interval, wall=wall)
         self._writer.start()
         if repair is not None:
             _LOG.warning("segment `%s` had a torn end of %d bytes", repair.segment, repair.torn_bytes)
-            attributes = {"segment": repair.segment, "torn_bytes": repair.torn_bytes}
-            self.append(LifecycleRecord("journal_repaired", Instant(self._wall()), attributes))
+            attributes: Attributes = {"segment": repair.segment, "torn_bytes": repair.torn_bytes}
+            self.append(LifecycleRecord(name="journal_repaired", at=Instant(self._wall()), attributes=attributes))
 
     def append(self, record: AnyRecord, *, durable: bool = False) -> Future[None] | None:
         """Queue a record. A durable one gives a future: done once it is on disk, EvidenceUnavailableError if not.
@@ -183,10 +194,14 @@ class Journal:
         self._lost = self._held()
         if self._lost:
             _LOG.error("the journal was closed with %d records that could not be written", self._lost)
-        if ended and self._lock is not None:
+        if ended:
+            self._unlock()
+        return self._lost
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-        return self._lost
 
     def _append_durable(self, record: AnyRecord) -> Future[None]:
         writer = self._writer
@@ -222,12 +237,14 @@ class Journal:
     def _next_release(self) -> Future[None]:
         future: Future[None] = self._loop.create_future()
         self._waiters.append(future)
+        if self._held() < self._max_buffered:
+            self._admit()  # released just before the writer could see that somebody waits
         return future
 
     def _admit(self) -> None:
         """Wake all who wait for room; each looks for itself."""
-        waiters, self._waiters = self._waiters, deque()
-        for future in waiters:
+        while self._waiters:
+            future = self._waiters.popleft()
             if not future.done():
                 future.set_result(None)
 
@@ -236,31 +253,37 @@ class _Outcome:
     """Brings what the writer tells to the event loop."""
 
     def __init__(
-        self, loop: AbstractEventLoop, on_written: Callable[[Sequence[AnyRecord]], None], admit: Callable[[], None]
+        self,
+        loop: AbstractEventLoop,
+        on_written: Callable[[Sequence[AnyRecord]], None],
+        waiters: deque[Future[None]],
+        admit: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._on_written = on_written
+        self._waiters = waiters
         self._admit = admit
 
     def written(self, futures: Sequence[Future[None]]) -> None:
         if futures:
-            self._call(_resolve, futures, None)
+            self._call(partial(_resolve, futures, None))
 
     def failed(self, futures: Sequence[Future[None]], reason: str) -> None:
-        self._call(_resolve, futures, reason)
+        self._call(partial(_resolve, futures, reason))
 
     def settled(self, records: Sequence[AnyRecord]) -> None:
         try:
             self._on_written(records)
-        except Exception:  # telemetry must not stop evidence
+        except Exception:  # noqa: BLE001  # telemetry must not stop evidence
             _LOG.exception("records could not be handed to telemetry")
 
     def released(self) -> None:
-        self._call(self._admit)
+        if self._waiters:
+            self._call(self._admit)
 
-    def _call(self, function: Callable[..., None], *arguments: object) -> None:
+    def _call(self, function: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(function, *arguments)
+            self._loop.call_soon_threadsafe(function)
 
 
 def _resolve(futures: Sequence[Future[None]], reason: str | None) -> None:

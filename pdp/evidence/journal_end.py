@@ -90,11 +90,7 @@ def _repair(segment: Path, data: bytes, size: int) -> Repair:
 
 
 def _append(path: Path, data: bytes) -> None:
-    with path.open("ab", opener=_private) as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

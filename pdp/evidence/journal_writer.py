@@ -14,12 +14,14 @@ import threading
 import time
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from pdp.core.model import Instant
+from pdp.core.model import Attributes, Instant
+from pdp.evidence.instants import instant_text
 from pdp.evidence.record import AnyRecord, LifecycleRecord
 from pdp.evidence.segment_log import SegmentLog
 
@@ -46,29 +48,32 @@ Queued: TypeAlias = AnyRecord | Durable
 
 
 class Ledger(Protocol):
-    """Follows what is on disk, segment by segment; called on the writer thread."""
+    """Follows what is on disk, segment by segment."""
+
+    def resume(self, directory: Path) -> None:
+        """Take over from what is on disk, before anything is written; may raise JournalDamagedError or OSError."""
 
     def count(self, records: Sequence[AnyRecord]) -> None:
-        """Take note of records that are on disk in the current segment. Must not raise."""
+        """Take note of records that are on disk in the current segment; on the writer thread. Must not raise."""
 
-    def seal(self, sequence: int) -> None:
-        """The segment of all records counted since the last seal is full; `sequence` is its last. Must not raise."""
+    def seal(self, segment: Path) -> None:
+        """Take note that the segment is full, with all records counted since the last seal; as `count`."""
 
 
 class Outcome(Protocol):
     """Where the writer tells what became of records; called on the writer thread."""
 
     def written(self, futures: Sequence[Future[None]]) -> None:
-        """These durable records are on disk."""
+        """Tell that these durable records are on disk."""
 
     def failed(self, futures: Sequence[Future[None]], reason: str) -> None:
-        """These durable records are not."""
+        """Tell that these durable records are not, and never will be."""
 
     def settled(self, records: Sequence[AnyRecord]) -> None:
-        """Nothing will change any more about whether these records count."""
+        """Hand on records of which it is certain that they count."""
 
     def released(self) -> None:
-        """There may be room in the buffer."""
+        """Tell that there may be room in the buffer."""
 
 
 class Batch(Struct):
@@ -92,8 +97,6 @@ class Trouble(Struct):
     error: str
     retry_at: float
     backoff: float = _FIRST_BACKOFF_S
-    refused: int = 0
-    """Durable records that failed."""
 
 
 class JournalWriter:
@@ -104,6 +107,7 @@ class JournalWriter:
         log: SegmentLog,
         outcome: Outcome,
         ledger: Ledger,
+        *,
         flush_interval_s: float,
         wall: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
@@ -190,7 +194,7 @@ class JournalWriter:
                 self._sync()
         except OSError as error:
             self._fail(str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # see below
             # A bug here must not end evidence without a word: it is handled as a broken disk, and seen in health.
             _LOG.exception("the journal writer failed")
             self._fail(f"{type(error).__name__}: {error}")
@@ -232,17 +236,16 @@ class JournalWriter:
             self._ledger.count(batch.records)
             self._settle(batch)
         self._release(sum(len(batch.records) for batch in batches))
-        if self._log.rotate() is not None:
-            self._ledger.seal(self._log.end.sequence)
+        sealed = self._log.rotate()
+        if sealed is not None:
+            self._ledger.seal(sealed)
 
     def _fail(self, reason: str) -> None:
         """Go back to the last sync: durable records fail, the others are kept in their order."""
         self.errors += 1
         self._begin_trouble(reason)
         batches, self.unsynced = self.unsynced, []
-        self.kept.extendleft(
-            record for batch in reversed(batches) for record in reversed(batch.buffered)
-        )
+        self.kept.extendleft(record for batch in reversed(batches) for record in reversed(batch.buffered))
         for batch in batches:
             self._refuse(batch)
         self._keep_queue()
@@ -262,7 +265,6 @@ class JournalWriter:
         """Tell those who wait for a record of the batch, and settle the others."""
         futures = tuple(batch.waiting.values())
         if futures and self.trouble is not None:
-            self.trouble.refused += len(futures)
             self._outcome.failed(futures, self.trouble.error)
         self._settle(Batch(batch.buffered, {}, settled=batch.settled))
         self._release(len(futures))
@@ -294,10 +296,5 @@ class JournalWriter:
 
     def _recovery(self, trouble: Trouble) -> LifecycleRecord:
         """Return the event that is also the probe: the outage is over once it is on disk."""
-        attributes: dict[str, str | int] = {"error": trouble.error, "since_ns": trouble.since}
-        return LifecycleRecord("journal_recovered", Instant(self._wall()), {**attributes, "refused": trouble.refused})
-
-
-def records_of(queued: Iterable[Queued]) -> list[AnyRecord]:
-    """Return the records of what is queued."""
-    return [item.record if isinstance(item, Durable) else item for item in queued]
+        attributes: Attributes = {"error": trouble.error, "since": instant_text(trouble.since)}
+        return LifecycleRecord(name="journal_recovered", at=Instant(self._wall()), attributes=attributes)

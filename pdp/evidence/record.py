@@ -12,7 +12,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from pdp.core.decision import Allow, Decision
-from pdp.core.model import Attributes, Change, Instant, NO_ATTRIBUTES, Request, Revision
+from pdp.core.model import NO_ATTRIBUTES, Attributes, Change, Instant, Request, Revision
 from pdp.evidence.trace import TraceContext
 
 COUNTS_NO_USE = frozenset({"Explain", "Watch", "ListPermissions"})

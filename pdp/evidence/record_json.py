@@ -7,11 +7,13 @@ Rule 2: members are added, never renamed, retyped or reused; members that say no
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from pdp.core.decision import Allow, Deny
 from pdp.core.model import NO_ATTRIBUTES, Attribute, Attributes, Credential, Instant, Request
@@ -119,6 +121,7 @@ class DecisionJson(Struct, frozen=True, omit_defaults=True, gc=False):
     valid_until: str | None = None
     reconsider_at: str | None = None
     uses: UsesJson | None = None
+    omitted: str = ""
 
 
 class ChangeJson(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -154,13 +157,13 @@ class LifecycleJson(Struct, frozen=True, omit_defaults=True, gc=False):
 def line_of(record: AnyRecord, sequence: int, previous: str) -> tuple[bytes, str]:
     """Return the line, line feed included, and its hash.
 
-    A record that cannot be said in JSON (a lone surrogate, an integer beyond 64 bits) becomes an event
-    `record_unwritable` in its place, so that it neither stops the journal nor is lost without a word.
+    What cannot be said in JSON (a lone surrogate, a value of no JSON type) neither stops the journal nor is lost
+    without a word: a decision is written without context and properties, any other record as `record_unwritable`.
     """
     try:
         body = _ENCODE(_document(record, sequence, previous))
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        body = _ENCODE(_document(_unwritable(record, error), sequence, previous))
+    except _UNSAYABLE as error:
+        body = _reduced(record, sequence, previous, ascii(str(error)))
     hash_ = hashlib.sha256(body).hexdigest()
     return b'%b,"hash":"%b"}\n' % (body[:-1], hash_.encode()), hash_
 
@@ -297,11 +300,26 @@ def trace_of(record: ChangeRecord) -> TraceContext | None:
     return record.trace if record.trace is not None else parse_traceparent(record.traceparent)
 
 
-def _unwritable(record: AnyRecord, error: Exception) -> LifecycleRecord:
-    what = ascii(record.decision_id) if isinstance(record, DecisionRecord) else ascii(type(record).__name__)
-    trace_id = ascii(record.trace.trace_id) if isinstance(record, DecisionRecord) else ""
-    attributes: Attributes = {"record": what.strip("'"), "trace_id": trace_id.strip("'"), "error": ascii(str(error))}
-    return LifecycleRecord("record_unwritable", record.at, attributes)
+def _reduced(record: AnyRecord, sequence: int, previous: str, error: str) -> bytes:
+    """Return the body of what is left of a record: above all its uses, which limits count on."""
+    if isinstance(record, DecisionRecord):
+        with contextlib.suppress(*_UNSAYABLE):
+            document = _decision(record, sequence, previous)
+            request = replace(
+                document.request,
+                context=NO_ATTRIBUTES,
+                subject_properties=NO_ATTRIBUTES,
+                action_properties=NO_ATTRIBUTES,
+                resource_properties=NO_ATTRIBUTES,
+            )
+            return _ENCODE(replace(document, request=request, omitted=error))
+    return _ENCODE(_document(_unwritable(record, error), sequence, previous))
+
+
+def _unwritable(record: AnyRecord, error: str) -> LifecycleRecord:
+    what = record.decision_id if isinstance(record, DecisionRecord) else type(record).__name__
+    attributes: Attributes = {"record": ascii(what), "error": error}
+    return LifecycleRecord(name="record_unwritable", at=record.at, attributes=attributes)
 
 
 def _optional(instant: Instant | None) -> str | None:
@@ -318,4 +336,5 @@ def _plain(value: object) -> object:
     raise TypeError(message)
 
 
+_UNSAYABLE = (TypeError, ValueError, OverflowError, RecursionError)
 _ENCODE = msgspec.json.Encoder(enc_hook=_plain).encode

@@ -198,7 +198,7 @@ class _Reading:
         read = next((read for base, read in _READ_AS.items() if issubclass(type_, base)), _Reading._scalar)
         return read(self, path, type_, data)
 
-    def _time(self, path: Path, is_instant: bool, data: Plain) -> object:  # noqa: FBT001  # private, named at the call
+    def _time(self, path: Path, is_instant: bool, data: Plain) -> object:  # private, named at the call
         if not isinstance(data, str):
             return self.refuse(path, f"must be {'a time' if is_instant else 'a duration'}, not {_sort_of(data)}")
         try:

@@ -43,6 +43,8 @@ class PolicyFile(Struct, frozen=True):
 
     document: Document
     text: str
+    places: tuple[KeyPath, ...] | None = None
+    """Where in the document its policies are; None: it is one policy or a list of them."""
 
 
 def load(directories: Sequence[Path]) -> PolicySet:
@@ -50,7 +52,12 @@ def load(directories: Sequence[Path]) -> PolicySet:
 
     Raises DocumentError with everything that is wrong in any of them.
     """
-    return _assembled([_compiled(file) for file in read(directories)])
+    return compile_files(read(directories))
+
+
+def compile_files(files: Sequence[PolicyFile]) -> PolicySet:
+    """Return the policies of files that were read; raises DocumentError. To be called on one thread only."""
+    return _assembled([_compiled(file) for file in files])
 
 
 def read(directories: Sequence[Path]) -> tuple[PolicyFile, ...]:
@@ -140,7 +147,8 @@ def _compiled(file: PolicyFile) -> _Compiled:
     document = file.document
     policies: list[tuple[KeyPath, Policy]] = []
     problems: list[Problem] = []
-    for path, data in _entries(document.data):
+    for path in _places(file):
+        data = _value_at(document.data, path)
         written, faults = decode(document, path, WrittenPolicy, data)
         if written is None:
             problems += faults
@@ -168,10 +176,11 @@ def _complaints_of_conditions(file: PolicyFile, path: KeyPath, data: Plain) -> t
     return tuple(found)
 
 
-def _entries(data: Plain) -> list[tuple[KeyPath, Plain]]:
-    if isinstance(data, list) and data:
-        return [((number,), item) for number, item in enumerate(data)]
-    return [((), data)]
+def _places(file: PolicyFile) -> Sequence[KeyPath]:
+    if file.places is not None:
+        return file.places
+    data = file.document.data
+    return [(number,) for number in range(len(data))] if isinstance(data, list) and data else [()]
 
 
 def _located(file: PolicyFile, path: KeyPath, complaint: Complaint) -> Problem:

@@ -12,9 +12,28 @@ from pdp.state.document import Document, DocumentError, Plain, parse_yaml
 from pdp.state.fields import decode, parse_duration, parse_instant, render_duration, render_instant
 
 YAML_TOKENS = st.sampled_from(
-    "a|b: |- |\n|  |[|]|{|}|, |: |&x |*x|!!int |!t |? |> |'|\"|\\u|<<|1|0x|.5|1e3|~|yes|2026-01-01|---\n|...\n|#|%|\t|\r|é".split(
-        "|"
-    )
+    ["a", "b: ", "- ", "\n", "  ", "[", "]", "{", "}", ", ", ": ", "&x ", "*x", "!!int ", "!t ", "? ", "| ", "> "]
+) | st.sampled_from(
+    [
+        "'",
+        '"',
+        "\\u",
+        "<<",
+        "1",
+        "0x",
+        ".5",
+        "1e3",
+        "~",
+        "yes",
+        "2026-01-01",
+        "---\n",
+        "...\n",
+        "#",
+        "%",
+        "\t",
+        "\r",
+        "é",
+    ]
 )
 ATOMS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["**", "a.*", "b:c/*"])
 PLAIN = st.recursive(ATOMS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))

@@ -1,5 +1,7 @@
 """A scriptable decision service on a real socket, and both clients behind one face."""
 
+# ruff: noqa: N802, D102 - gRPC names the methods of services; the rest say what they do
+
 from __future__ import annotations
 
 import asyncio
@@ -11,7 +13,6 @@ from typing import TYPE_CHECKING, Self
 
 import grpc
 import pytest
-
 from sessionpdp import PDP, AsyncPDP
 from sessionpdp.v1 import decision_pb2, decision_pb2_grpc, reasons_pb2
 
@@ -59,10 +60,12 @@ class ScriptedServer(decision_pb2_grpc.DecisionServiceServicer):
         self.changed = threading.Event()
         self._gate = threading.Event()
         self._gate.set()
+        self._stopping = False
         self._server: grpc.Server | None = None
 
     def start(self) -> Self:
         self._gate.set()
+        self._stopping = False
         self._server = grpc.server(futures.ThreadPoolExecutor(32))
         decision_pb2_grpc.add_DecisionServiceServicer_to_server(self, self._server)
         self._server.add_insecure_port(self.target)
@@ -71,9 +74,11 @@ class ScriptedServer(decision_pb2_grpc.DecisionServiceServicer):
 
     def stop(self) -> None:
         if self._server is not None:
+            self._stopping = True
+            stopped = self._server.stop(0)
             self._gate.set()
             self.changed.set()
-            self._server.stop(0).wait(LONG_ENOUGH)
+            stopped.wait(LONG_ENOUGH)
             self._server = None
 
     def fail(self, status: grpc.StatusCode, details: str = "by the script", times: int = -1) -> None:
@@ -104,15 +109,19 @@ class ScriptedServer(decision_pb2_grpc.DecisionServiceServicer):
         self.answer = lambda _: answer
         self.changed.set()
 
-    def Check(self, request, context):  # type: ignore[no-untyped-def]
+    def Check(self, request: decision_pb2.CheckRequest, context: grpc.ServicerContext) -> decision_pb2.CheckResponse:
         self._enter("Check", context)
         return decision_pb2.CheckResponse(decision=self._decide(request))
 
-    def CheckBatch(self, request, context):  # type: ignore[no-untyped-def]
+    def CheckBatch(
+        self, request: decision_pb2.CheckBatchRequest, context: grpc.ServicerContext
+    ) -> decision_pb2.CheckBatchResponse:
         self._enter("CheckBatch", context)
         return decision_pb2.CheckBatchResponse(decisions=self._decide_all(request.checks))
 
-    def CheckStream(self, request_iterator, context):  # type: ignore[no-untyped-def]
+    def CheckStream(
+        self, request_iterator: Iterator[decision_pb2.CheckStreamRequest], context: grpc.ServicerContext
+    ) -> Iterator[decision_pb2.CheckStreamResponse]:
         self._enter("CheckStream", context)
         for message in request_iterator:
             self.batch_timeouts.append(message.timeout.ToMicroseconds() / 1e6)
@@ -120,19 +129,26 @@ class ScriptedServer(decision_pb2_grpc.DecisionServiceServicer):
             self._fail_if_told(context)
             yield decision_pb2.CheckStreamResponse(correlation_id=message.correlation_id, decisions=decisions)
 
-    def Explain(self, request, context):  # type: ignore[no-untyped-def]
+    def Explain(
+        self, request: decision_pb2.ExplainRequest, context: grpc.ServicerContext
+    ) -> decision_pb2.ExplainResponse:
         self._enter("Explain", context)
         return decision_pb2.ExplainResponse(decision=self._decide(request.check), checks=self.rows)
 
-    def Watch(self, request, context):  # type: ignore[no-untyped-def]
+    def Watch(
+        self, request: decision_pb2.WatchRequest, context: grpc.ServicerContext
+    ) -> Iterator[decision_pb2.WatchResponse]:
         self._enter("Watch", context)
-        while context.is_active():
+        while context.is_active() and not self._stopping:
             yield decision_pb2.WatchResponse(decision=self._decide(request.check))
             self.changed.wait(LONG_ENOUGH)
             self.changed.clear()
             self._fail_if_told(context)
 
-    def ListPermissions(self, request, context):  # type: ignore[no-untyped-def]
+    def ListPermissions(
+        self, request: decision_pb2.ListPermissionsRequest, context: grpc.ServicerContext
+    ) -> decision_pb2.ListPermissionsResponse:
+        del request
         self._enter("ListPermissions", context)
         self._gate.wait(LONG_ENOUGH)
         return self.permissions

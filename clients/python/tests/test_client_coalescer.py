@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from sessionpdp import Decision, Doubt
 from sessionpdp.coalescer import SLOTS, Coalescer, Pending
 from sessionpdp.v1 import decision_pb2

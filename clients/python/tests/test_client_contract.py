@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-
 from sessionpdp import AccessDenied, Check, Credential, InvalidCheck
 from sessionpdp.v1 import decision_pb2, reasons_pb2
 
 if TYPE_CHECKING:
-    from clients.python.tests.conftest import BlockingAsyncPDP, ScriptedServer
     from sessionpdp import PDP
-    from sessionpdp.request import CheckFields
+
+    from clients.python.tests.conftest import BlockingAsyncPDP, ScriptedServer
 
     Client = PDP | BlockingAsyncPDP
 
-CHECK: CheckFields = {
+CHECK: dict[str, Any] = {
     "subject": "spiffe://example.org/ci/job-1",
     "action": "rows.read",
     "resource": "database:prod/users",

@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-
 from sessionpdp import PDP, AsyncPDP, Decision, Doubt, InvalidCheck
 from sessionpdp.v1 import decision_pb2, reasons_pb2
 from sessionpdp.watching import Watching
 
 if TYPE_CHECKING:
     from clients.python.tests.conftest import BlockingAsyncPDP, ScriptedServer
-    from sessionpdp.request import CheckFields
 
     Client = PDP | BlockingAsyncPDP
 
-CHECK: CheckFields = {"subject": "x", "action": "rows.read", "resource": "database:prod/users"}
+CHECK: dict[str, Any] = {"subject": "x", "action": "rows.read", "resource": "database:prod/users"}
 
 
 def short_lived(seconds: float) -> decision_pb2.Decision:

@@ -44,6 +44,8 @@ class Rules(Struct, frozen=True):
     durable: bool = False
     variables: frozenset[str] = frozenset()
     """The CEL variables that its conditions read."""
+    reads_clock: bool = False
+    """Whether `now` is one of them."""
 
     aspects: int = 0
     """What the policies give a case to judge; bits of `aspects`."""
@@ -81,6 +83,7 @@ def merge(policies: Sequence[Policy]) -> Rules:
     """Return what all the given policies ask for together."""
     requirements = tuple(condition for policy in policies for condition in policy.requirements)
     denials = tuple(condition for policy in policies for condition in policy.denials)
+    variables = frozenset(root for condition in (*requirements, *denials) for root in condition.program.roots)
     return Rules(
         policies=tuple(policy.name for policy in policies),
         approvals=tuple(policy.approval for policy in policies if policy.approval is not None),
@@ -93,7 +96,8 @@ def merge(policies: Sequence[Policy]) -> Rules:
         obligations=_distinct(obligation for policy in policies for obligation in policy.obligations),
         durable=any(policy.durable for policy in policies),
         aspects=_aspects(policies),
-        variables=frozenset(root for condition in (*requirements, *denials) for root in condition.program.roots),
+        variables=variables,
+        reads_clock="now" in variables,
     )
 
 

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeVar, Unpack
 
 import grpc
 
 from sessionpdp.answers import Explanation, Permissions
-from sessionpdp.calling import DEFAULT_TIMEOUT, CallDefaults, trace_metadata
-from sessionpdp.client import MAX_BATCH
+from sessionpdp.calling import DEFAULT_TIMEOUT, MAX_BATCH, CallDefaults, trace_metadata
 from sessionpdp.decision import Decision, Doubt
 from sessionpdp.guard import AsyncGuarding
 from sessionpdp.request import CheckFields, PermissionsFields, permissions_request
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+# Seconds. grpc.aio delivers the last events of a cancelled call a little later; if their loop is gone by
+# then, it logs errors on another loop and holds up that one's events (seen with grpcio 1.85).
+_LAST_EVENTS: Final = 0.01
+
 
 class AsyncPDP(AsyncGuarding):
     """Asks a policy decision point from asyncio; the contract is that of `PDP`.
@@ -53,8 +57,7 @@ class AsyncPDP(AsyncGuarding):
     ) -> None:
         """Take where the PDP is and how to call it, as `PDP` does."""
         endpoint = Endpoint.of(target, credentials, options)
-        self._defaults = CallDefaults(timeout, traceparent)
-        self._max_batch = max_batch
+        self._defaults = CallDefaults(timeout, traceparent, max_batch)
         self._connections = PerLoop(lambda: _Connection(endpoint, max_batch))
 
     async def check(
@@ -83,8 +86,9 @@ class AsyncPDP(AsyncGuarding):
         requests = self._defaults.requests(checks)
         deadline = self._defaults.deadline(timeout)
         decisions: list[Decision] = []
-        for start in range(0, len(requests), self._max_batch):
-            decisions += await self._batch(requests[start : start + self._max_batch], deadline)
+        size = self._defaults.max_batch
+        for start in range(0, len(requests), size):
+            decisions += await self._batch(requests[start : start + size], deadline)
         return decisions
 
     async def explain(self, *, timeout: float | None = None, **fields: Unpack[CheckFields]) -> Explanation:
@@ -113,7 +117,7 @@ class AsyncPDP(AsyncGuarding):
         Stop with `contextlib.aclosing`, or by cancelling the task.
         """
         request = decision_pb2.WatchRequest(check=self._defaults.request(**fields))
-        return self._watch(request, Watching(self._defaults.timeout if timeout is None else timeout))
+        return self._watch(request, Watching(self._defaults.seconds(timeout)))
 
     async def aclose(self) -> None:
         """Close the running loop's connection; a later call opens a new one."""
@@ -163,14 +167,29 @@ class AsyncPDP(AsyncGuarding):
 
 
 class _Connection:
+    """What one event loop has of the PDP; closes itself when the loop ends."""
+
     def __init__(self, endpoint: Endpoint, max_batch: int) -> None:
         self._channel = endpoint.aio_channel()
         self.stub: decision_pb2_grpc.DecisionServiceAsyncStub = decision_pb2_grpc.DecisionServiceStub(self._channel)
         self.stream = CheckStream(self.stub.CheckStream, max_batch)
+        self._lifetime = self._live()
+        # The first step reaches the `yield` without awaiting anything, so it needs no loop to drive it.
+        with suppress(StopIteration):
+            self._lifetime.asend(None).send(None)
 
     async def close(self) -> None:
-        self.stream.close(Decision.undecided(Doubt.PDP_UNREACHABLE, "the client was closed"))
-        await self._channel.close()
+        await self._lifetime.aclose()
+
+    async def _live(self) -> AsyncGenerator[None]:
+        # Loops close the asynchronous generators they have seen as their last act (`asyncio.run` does), and
+        # nothing else tells of their end. A channel that outlives its loop disturbs those of other loops.
+        try:
+            yield
+        finally:
+            self.stream.close(Decision.undecided(Doubt.PDP_UNREACHABLE, "the client was closed"))
+            await asyncio.sleep(_LAST_EVENTS)
+            await self._channel.close()
 
 
 async def _once(

@@ -21,6 +21,9 @@ DEFAULT_TIMEOUT: Final = 0.25
 """Seconds. A sidecar answers in well under a millisecond, and in a few tens when the answer must reach
 its disk first; this leaves room for a slow disk or a reconnect, and bounds what a dead sidecar costs."""
 
+MAX_BATCH: Final = 256
+"""Checks in one message: enough to spread its cost, few enough to keep the PDP's loop responsive."""
+
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 TraceparentProvider: TypeAlias = "Callable[[], str | None]"
@@ -53,11 +56,15 @@ class CallDefaults:
 
     timeout: float
     traceparent_provider: TraceparentProvider | None
+    max_batch: int
 
     def __post_init__(self) -> None:
-        """Refuse a default that would never apply."""
-        if not seconds(self.timeout) > 0:
+        """Refuse what could get no answer."""
+        if not self.seconds(self.timeout) > 0:
             msg = f"`timeout` must be more than 0 seconds, got `{self.timeout}`"
+            raise ValueError(msg)
+        if self.max_batch < 1:
+            msg = f"`max_batch` must be at least 1, got `{self.max_batch}`"
             raise ValueError(msg)
 
     def deadline(self, timeout: float | None) -> Deadline:
@@ -65,7 +72,16 @@ class CallDefaults:
 
         A `timeout` of 0 or less, such as what is left of a caller's own deadline, has passed already.
         """
-        return Deadline.after(self.timeout if timeout is None else seconds(timeout))
+        return Deadline.after(self.seconds(timeout))
+
+    def seconds(self, timeout: float | None) -> float:
+        """Return the timeout of a call; raise `InvalidCheck` unless it is a finite number."""
+        if timeout is None:
+            return self.timeout
+        if not isinstance(timeout, int | float) or not math.isfinite(timeout):
+            msg = f"`timeout` must be a finite number of seconds, got `{timeout}`"
+            raise InvalidCheck(msg)
+        return timeout
 
     def request(self, **fields: Unpack[CheckFields]) -> decision_pb2.CheckRequest:
         """Return the message of one check, with its trace parent."""
@@ -90,14 +106,6 @@ class CallDefaults:
         if self.traceparent_provider is None:
             return _opentelemetry_traceparent()
         return _well_formed(self.traceparent_provider() or "")
-
-
-def seconds(timeout: float) -> float:
-    """Return the timeout; raise `InvalidCheck` unless it is a finite number."""
-    if not isinstance(timeout, int | float) or not math.isfinite(timeout):
-        msg = f"`timeout` must be a finite number of seconds, got `{timeout}`"
-        raise InvalidCheck(msg)
-    return timeout
 
 
 def trace_metadata(traceparent: str) -> Metadata:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 import grpc
 
 from sessionpdp.answers import Explanation, Permissions
-from sessionpdp.calling import DEFAULT_TIMEOUT, CallDefaults, trace_metadata
+from sessionpdp.calling import DEFAULT_TIMEOUT, MAX_BATCH, CallDefaults, trace_metadata
 from sessionpdp.decision import Decision, Doubt
 from sessionpdp.guard import Guarding
 from sessionpdp.request import CheckFields, PermissionsFields, permissions_request
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-
-MAX_BATCH = 256
-"""Checks in one message: enough to spread its cost, few enough to keep the PDP's loop responsive."""
 
 
 class PDP(Guarding):
@@ -67,8 +64,7 @@ class PDP(Guarding):
         `max_batch`: checks per message. `options`: gRPC channel options that override this client's.
         """
         endpoint = Endpoint.of(target, credentials, options)
-        self._defaults = CallDefaults(timeout, traceparent)
-        self._max_batch = max_batch
+        self._defaults = CallDefaults(timeout, traceparent, max_batch)
         self._connections = PerProcess(lambda: _Connection(endpoint), _Connection.close)
 
     def check(self, *, timeout: float | None = None, **fields: Unpack[CheckFields]) -> Decision:
@@ -88,8 +84,9 @@ class PDP(Guarding):
         requests = self._defaults.requests(checks)
         deadline = self._defaults.deadline(timeout)
         decisions: list[Decision] = []
-        for start in range(0, len(requests), self._max_batch):
-            decisions += self._batch(requests[start : start + self._max_batch], deadline)
+        size = self._defaults.max_batch
+        for start in range(0, len(requests), size):
+            decisions += self._batch(requests[start : start + size], deadline)
         return decisions
 
     def explain(self, *, timeout: float | None = None, **fields: Unpack[CheckFields]) -> Explanation:
@@ -120,7 +117,7 @@ class PDP(Guarding):
         go of it, to stop.
         """
         request = decision_pb2.WatchRequest(check=self._defaults.request(**fields))
-        return self._watch(request, Watching(self._defaults.timeout if timeout is None else timeout))
+        return self._watch(request, Watching(self._defaults.seconds(timeout)))
 
     def close(self) -> None:
         """Close this process's connection; a later call opens a new one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
@@ -56,11 +57,9 @@ class CheckStream:
         return answer
 
     def close(self, doubt: Decision) -> None:
-        """End the stream, and answer all who wait for it with the doubt."""
-        if self._listener is not None:
-            self._listener.cancel()  # which cancels the call it reads from
-        self._stream = self._listener = None
-        _settle(self._coalescer.lost(), doubt)
+        """End the stream, and answer all who wait with the doubt."""
+        _settle(self._coalescer.expire(math.inf), doubt)
+        self._break_stream(doubt)
 
     def _flush(self) -> None:
         self._flush_due = False
@@ -81,22 +80,35 @@ class CheckStream:
         )
         remaining = max(batch.last_deadline - time.monotonic(), 0)
         message.timeout.FromMicroseconds(int(remaining * 1_000_000))
-        # Of a broken stream the listener learns why, and answers the batch.
-        with suppress(grpc.RpcError, asyncio.InvalidStateError):
-            await stream.write(message)
-        self._writer = None
+        try:
+            # Of a broken stream the listener learns why, and answers the batch.
+            with suppress(grpc.RpcError, asyncio.InvalidStateError):
+                await stream.write(message)
+        finally:
+            self._writer = None
         self._flush()
 
     async def _listen(self, stream: Stream) -> None:
+        doubt = ended()
         try:
             while isinstance(message := await stream.read(), decision_pb2.CheckStreamResponse):
                 self._hear(message)
-            doubt = ended()
         except grpc.RpcError as error:
             doubt = doubt_from_error(error)
-        if self._stream is stream:
-            self.close(doubt)
-            self._flush()
+        finally:
+            # Also when this task is cancelled or fails: nobody else would notice.
+            if self._stream is stream:
+                self._forget_stream(doubt)
+        self._flush()
+
+    def _break_stream(self, doubt: Decision) -> None:
+        if self._listener is not None:
+            self._listener.cancel()  # which cancels the call it reads from
+        self._forget_stream(doubt)
+
+    def _forget_stream(self, doubt: Decision) -> None:
+        self._stream = self._listener = None
+        _settle(self._coalescer.lost(), doubt)
 
     def _hear(self, message: decision_pb2.CheckStreamResponse) -> None:
         items = self._coalescer.answered(message.correlation_id)
@@ -117,7 +129,7 @@ class CheckStream:
     def _expire(self) -> None:
         _settle(self._coalescer.expire(time.monotonic()), late())
         if self._coalescer.stalled():
-            self.close(Decision.undecided(Doubt.PDP_UNREACHABLE, "the PDP answers nothing on the stream"))
+            self._break_stream(Decision.undecided(Doubt.PDP_UNREACHABLE, "the PDP answers nothing on the stream"))
         self._flush()
         self._set_timer()
 

@@ -113,10 +113,10 @@ class PerProcess(Generic[T]):
 
 
 class PerLoop(Generic[T]):
-    """A connection for each running event loop of each process.
+    """A connection for each running event loop of one process.
 
     A loop's connection is used by that loop's thread alone. Connections of closed loops are let go when
-    the next one is made; those of ancestors stay referenced, as in `PerProcess`.
+    the next one is made; those of an ancestor stay referenced, as in `PerProcess`.
     """
 
     def __init__(self, connect: Callable[[], T]) -> None:
@@ -127,7 +127,9 @@ class PerLoop(Generic[T]):
     def get(self) -> T:
         """Return the running loop's connection, made if there is none."""
         loop = asyncio.get_running_loop()
-        by_loop = self._by_process.setdefault(os.getpid(), {})
+        by_loop = self._by_process.get(os.getpid())
+        if by_loop is None:
+            by_loop = self._begin()
         connection = by_loop.get(loop)
         if connection is None:
             for other in [other for other in list(by_loop) if other.is_closed()]:
@@ -139,3 +141,10 @@ class PerLoop(Generic[T]):
         """Remove and return the running loop's connection, if there is one."""
         by_loop = self._by_process.get(os.getpid(), {})
         return by_loop.pop(asyncio.get_running_loop(), None)
+
+    def _begin(self) -> dict[asyncio.AbstractEventLoop, T]:
+        # Seen with grpcio 1.85: after such a fork, calls of the child hang, or gRPC aborts the process.
+        if self._by_process:
+            msg = "the asyncio client was used before the fork, which grpc.aio does not survive: fork first"
+            raise RuntimeError(msg)
+        return self._by_process.setdefault(os.getpid(), {})

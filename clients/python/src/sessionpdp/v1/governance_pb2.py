@@ -26,37 +26,39 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from sessionpdp.v1 import facts_pb2 as sessionpdp_dot_v1_dot_facts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esessionpdp/v1/governance.proto\x12\rsessionpdp.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19sessionpdp/v1/facts.proto\"X\n\x11\x41pplyFactsRequest\x12\"\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x13.sessionpdp.v1.Fact\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"&\n\x12\x41pplyFactsResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\xd5\x01\n\rRevokeRequest\x12/\n\x06target\x18\x01 \x01(\x0e\x32\x1f.sessionpdp.v1.RevocationTarget\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\x06 \x01(\t\"9\n\x0eRevokeResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x15\n\rrevocation_id\x18\x02 \x01(\t\"6\n\x13\x43ompleteTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"(\n\x14\x43ompleteTaskResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"9\n\x13\x43loseSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"(\n\x14\x43loseSessionResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"C\n\x0eGetFactRequest\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.sessionpdp.v1.FactKind\x12\n\n\x02id\x18\x02 \x01(\t\"4\n\x0fGetFactResponse\x12!\n\x04\x66\x61\x63t\x18\x01 \x01(\x0b\x32\x13.sessionpdp.v1.Fact\"`\n\x10ListFactsRequest\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.sessionpdp.v1.FactKind\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"b\n\x11ListFactsResponse\x12\"\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x13.sessionpdp.v1.Fact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x32\xf9\x03\n\x11GovernanceService\x12Q\n\nApplyFacts\x12 .sessionpdp.v1.ApplyFactsRequest\x1a!.sessionpdp.v1.ApplyFactsResponse\x12\x45\n\x06Revoke\x12\x1c.sessionpdp.v1.RevokeRequest\x1a\x1d.sessionpdp.v1.RevokeResponse\x12W\n\x0c\x43ompleteTask\x12\".sessionpdp.v1.CompleteTaskRequest\x1a#.sessionpdp.v1.CompleteTaskResponse\x12W\n\x0c\x43loseSession\x12\".sessionpdp.v1.CloseSessionRequest\x1a#.sessionpdp.v1.CloseSessionResponse\x12H\n\x07GetFact\x12\x1d.sessionpdp.v1.GetFactRequest\x1a\x1e.sessionpdp.v1.GetFactResponse\x12N\n\tListFacts\x12\x1f.sessionpdp.v1.ListFactsRequest\x1a .sessionpdp.v1.ListFactsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esessionpdp/v1/governance.proto\x12\rsessionpdp.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19sessionpdp/v1/facts.proto\"\x88\x01\n\x11\x41pplyFactsRequest\x12\"\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x13.sessionpdp.v1.Fact\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12.\n\x08removals\x18\x04 \x03(\x0b\x32\x1c.sessionpdp.v1.FactReference\"B\n\rFactReference\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.sessionpdp.v1.FactKind\x12\n\n\x02id\x18\x02 \x01(\t\"&\n\x12\x41pplyFactsResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"\xd5\x01\n\rRevokeRequest\x12/\n\x06target\x18\x01 \x01(\x0e\x32\x1f.sessionpdp.v1.RevocationTarget\x12\x11\n\ttarget_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x30\n\x0c\x65\x66\x66\x65\x63tive_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\x06 \x01(\t\"9\n\x0eRevokeResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x15\n\rrevocation_id\x18\x02 \x01(\t\"6\n\x13\x43ompleteTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"(\n\x14\x43ompleteTaskResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"9\n\x13\x43loseSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"(\n\x14\x43loseSessionResponse\x12\x10\n\x08revision\x18\x01 \x01(\x04\"C\n\x0eGetFactRequest\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.sessionpdp.v1.FactKind\x12\n\n\x02id\x18\x02 \x01(\t\"4\n\x0fGetFactResponse\x12!\n\x04\x66\x61\x63t\x18\x01 \x01(\x0b\x32\x13.sessionpdp.v1.Fact\"`\n\x10ListFactsRequest\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.sessionpdp.v1.FactKind\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"b\n\x11ListFactsResponse\x12\"\n\x05\x66\x61\x63ts\x18\x01 \x03(\x0b\x32\x13.sessionpdp.v1.Fact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x04\x32\xf9\x03\n\x11GovernanceService\x12Q\n\nApplyFacts\x12 .sessionpdp.v1.ApplyFactsRequest\x1a!.sessionpdp.v1.ApplyFactsResponse\x12\x45\n\x06Revoke\x12\x1c.sessionpdp.v1.RevokeRequest\x1a\x1d.sessionpdp.v1.RevokeResponse\x12W\n\x0c\x43ompleteTask\x12\".sessionpdp.v1.CompleteTaskRequest\x1a#.sessionpdp.v1.CompleteTaskResponse\x12W\n\x0c\x43loseSession\x12\".sessionpdp.v1.CloseSessionRequest\x1a#.sessionpdp.v1.CloseSessionResponse\x12H\n\x07GetFact\x12\x1d.sessionpdp.v1.GetFactRequest\x1a\x1e.sessionpdp.v1.GetFactResponse\x12N\n\tListFacts\x12\x1f.sessionpdp.v1.ListFactsRequest\x1a .sessionpdp.v1.ListFactsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sessionpdp.v1.governance_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_APPLYFACTSREQUEST']._serialized_start=109
-  _globals['_APPLYFACTSREQUEST']._serialized_end=197
-  _globals['_APPLYFACTSRESPONSE']._serialized_start=199
-  _globals['_APPLYFACTSRESPONSE']._serialized_end=237
-  _globals['_REVOKEREQUEST']._serialized_start=240
-  _globals['_REVOKEREQUEST']._serialized_end=453
-  _globals['_REVOKERESPONSE']._serialized_start=455
-  _globals['_REVOKERESPONSE']._serialized_end=512
-  _globals['_COMPLETETASKREQUEST']._serialized_start=514
-  _globals['_COMPLETETASKREQUEST']._serialized_end=568
-  _globals['_COMPLETETASKRESPONSE']._serialized_start=570
-  _globals['_COMPLETETASKRESPONSE']._serialized_end=610
-  _globals['_CLOSESESSIONREQUEST']._serialized_start=612
-  _globals['_CLOSESESSIONREQUEST']._serialized_end=669
-  _globals['_CLOSESESSIONRESPONSE']._serialized_start=671
-  _globals['_CLOSESESSIONRESPONSE']._serialized_end=711
-  _globals['_GETFACTREQUEST']._serialized_start=713
-  _globals['_GETFACTREQUEST']._serialized_end=780
-  _globals['_GETFACTRESPONSE']._serialized_start=782
-  _globals['_GETFACTRESPONSE']._serialized_end=834
-  _globals['_LISTFACTSREQUEST']._serialized_start=836
-  _globals['_LISTFACTSREQUEST']._serialized_end=932
-  _globals['_LISTFACTSRESPONSE']._serialized_start=934
-  _globals['_LISTFACTSRESPONSE']._serialized_end=1032
-  _globals['_GOVERNANCESERVICE']._serialized_start=1035
-  _globals['_GOVERNANCESERVICE']._serialized_end=1540
+  _globals['_APPLYFACTSREQUEST']._serialized_start=110
+  _globals['_APPLYFACTSREQUEST']._serialized_end=246
+  _globals['_FACTREFERENCE']._serialized_start=248
+  _globals['_FACTREFERENCE']._serialized_end=314
+  _globals['_APPLYFACTSRESPONSE']._serialized_start=316
+  _globals['_APPLYFACTSRESPONSE']._serialized_end=354
+  _globals['_REVOKEREQUEST']._serialized_start=357
+  _globals['_REVOKEREQUEST']._serialized_end=570
+  _globals['_REVOKERESPONSE']._serialized_start=572
+  _globals['_REVOKERESPONSE']._serialized_end=629
+  _globals['_COMPLETETASKREQUEST']._serialized_start=631
+  _globals['_COMPLETETASKREQUEST']._serialized_end=685
+  _globals['_COMPLETETASKRESPONSE']._serialized_start=687
+  _globals['_COMPLETETASKRESPONSE']._serialized_end=727
+  _globals['_CLOSESESSIONREQUEST']._serialized_start=729
+  _globals['_CLOSESESSIONREQUEST']._serialized_end=786
+  _globals['_CLOSESESSIONRESPONSE']._serialized_start=788
+  _globals['_CLOSESESSIONRESPONSE']._serialized_end=828
+  _globals['_GETFACTREQUEST']._serialized_start=830
+  _globals['_GETFACTREQUEST']._serialized_end=897
+  _globals['_GETFACTRESPONSE']._serialized_start=899
+  _globals['_GETFACTRESPONSE']._serialized_end=951
+  _globals['_LISTFACTSREQUEST']._serialized_start=953
+  _globals['_LISTFACTSREQUEST']._serialized_end=1049
+  _globals['_LISTFACTSRESPONSE']._serialized_start=1051
+  _globals['_LISTFACTSRESPONSE']._serialized_end=1149
+  _globals['_GOVERNANCESERVICE']._serialized_start=1152
+  _globals['_GOVERNANCESERVICE']._serialized_end=1657
 # @@protoc_insertion_point(module_scope)

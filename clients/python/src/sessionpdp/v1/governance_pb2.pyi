@@ -27,26 +27,56 @@ class ApplyFactsRequest(_message.Message):
     FACTS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    REMOVALS_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """Why; recorded with the change."""
     dry_run: _builtins.bool
-    """Check everything, write nothing; the answer's revision is then the current one."""
+    """Check everything, write nothing; the answer's revision is then 0."""
     @_builtins.property
     def facts(self) -> _containers.RepeatedCompositeFieldContainer[_facts_pb2.Fact]: ...
+    @_builtins.property
+    def removals(self) -> _containers.RepeatedCompositeFieldContainer[Global___FactReference]:
+        """Facts to remove in the same step; removing what does not exist is no error."""
+
     def __init__(
         self,
         *,
         facts: _abc.Iterable[_facts_pb2.Fact] | None = ...,
         reason: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
+        removals: _abc.Iterable[Global___FactReference] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "facts", b"facts", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "facts", b"facts", "reason", b"reason", "removals", b"removals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApplyFactsRequest: _TypeAlias = ApplyFactsRequest  # noqa: Y015
+
+@_typing.final
+class FactReference(_message.Message):
+    """Names a fact."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    kind: _facts_pb2.FactKind.ValueType
+    id: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: _facts_pb2.FactKind.ValueType = ...,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FactReference: _TypeAlias = FactReference  # noqa: Y015
 
 @_typing.final
 class ApplyFactsResponse(_message.Message):

@@ -72,7 +72,7 @@ class GovernanceServiceServicer:
     """
 
     def ApplyFacts(self, request, context):
-        """Writes all facts, or none: INVALID_ARGUMENT has one violation per bad field.
+        """Writes and removes all the facts named, or none: INVALID_ARGUMENT has one violation per bad field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

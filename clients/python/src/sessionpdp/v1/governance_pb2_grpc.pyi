@@ -34,7 +34,7 @@ class GovernanceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GovernanceServiceAsyncStub: ...
     ApplyFacts: _grpc.UnaryUnaryMultiCallable[_governance_pb2.ApplyFactsRequest, _governance_pb2.ApplyFactsResponse]
-    """Writes all facts, or none: INVALID_ARGUMENT has one violation per bad field."""
+    """Writes and removes all the facts named, or none: INVALID_ARGUMENT has one violation per bad field."""
     Revoke: _grpc.UnaryUnaryMultiCallable[_governance_pb2.RevokeRequest, _governance_pb2.RevokeResponse]
     CompleteTask: _grpc.UnaryUnaryMultiCallable[_governance_pb2.CompleteTaskRequest, _governance_pb2.CompleteTaskResponse]
     """Ends a task and with it every session of it and of its sub-tasks."""
@@ -48,7 +48,7 @@ class GovernanceServiceAsyncStub(GovernanceServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ApplyFacts: _aio.UnaryUnaryMultiCallable[_governance_pb2.ApplyFactsRequest, _governance_pb2.ApplyFactsResponse]  # type: ignore[assignment]
-    """Writes all facts, or none: INVALID_ARGUMENT has one violation per bad field."""
+    """Writes and removes all the facts named, or none: INVALID_ARGUMENT has one violation per bad field."""
     Revoke: _aio.UnaryUnaryMultiCallable[_governance_pb2.RevokeRequest, _governance_pb2.RevokeResponse]  # type: ignore[assignment]
     CompleteTask: _aio.UnaryUnaryMultiCallable[_governance_pb2.CompleteTaskRequest, _governance_pb2.CompleteTaskResponse]  # type: ignore[assignment]
     """Ends a task and with it every session of it and of its sub-tasks."""
@@ -65,7 +65,7 @@ class GovernanceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _governance_pb2.ApplyFactsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_governance_pb2.ApplyFactsResponse, _abc.Awaitable[_governance_pb2.ApplyFactsResponse]]:
-        """Writes all facts, or none: INVALID_ARGUMENT has one violation per bad field."""
+        """Writes and removes all the facts named, or none: INVALID_ARGUMENT has one violation per bad field."""
 
     @_abc_1.abstractmethod
     def Revoke(

@@ -1,0 +1,352 @@
+"""The composition root: the only module that knows every part, and in which order they start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2
+from opentelemetry.sdk.trace.export import SpanExporter
+from sessionpdp.v1 import decision_pb2, governance_pb2
+
+from pdp.clock import Clock, SystemClock
+from pdp.core.model import Attribute, Instant
+from pdp.core.policy.rules import PolicySet
+from pdp.core.snapshot import Readiness, Snapshot
+from pdp.core.wording import SECOND
+from pdp.doors.callers import Callers
+from pdp.doors.decision_handlers import BatchBounds, DecisionHandlers
+from pdp.doors.decision_point import Bounds, DecisionPoint
+from pdp.doors.governance_handlers import GovernanceHandlers
+from pdp.doors.grpc_door import Admission, Exchange, GrpcDoor, Method, ServerStream, Unary
+from pdp.doors.health import HealthHandlers
+from pdp.doors.listening import listen
+from pdp.doors.reflection import handlers as reflection_handlers
+from pdp.doors.watching import WatchHub
+from pdp.evidence.evidence import Evidence, EvidenceSettings
+from pdp.evidence.metrics import Gauges
+from pdp.evidence.record import LifecycleRecord
+from pdp.evidence.trace import Ids
+from pdp.governance.desk import Desk
+from pdp.settings import Listener, Settings
+from pdp.state.document import Problem
+from pdp.state.policy_files import PolicyWatcher
+from pdp.state.policy_files import load as load_policies
+from pdp.state.replica import Replica
+from pdp.state.sqlite import SqliteStore
+from pdp.state.store import Store
+
+log = structlog.get_logger()
+
+DECISIONS = "sessionpdp.v1.DecisionService"
+GOVERNANCE = "sessionpdp.v1.GovernanceService"
+HEALTH = "grpc.health.v1.Health"
+VERSION = version("sessionpdp-server")
+
+_HEALTH_EVERY_S = 0.1
+_WARN_AT = 0.8
+"""Share of the staleness bound at which health goes NOT_SERVING, so that callers leave before decisions fail."""
+_SWITCH_INTERVAL_S = 0.0005
+"""How long a background thread may keep the interpreter from the event loop; the default is ten times that."""
+
+
+class Sidecar:
+    """One running PDP. Parts that tests replace are parameters; everything else follows from the settings."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        monotonic: Callable[[], int] = time.monotonic_ns,
+        exporter: SpanExporter | None = None,
+        policies: PolicySet | None = None,
+    ) -> None:
+        """`policies` replaces the files that the settings name, which are then not watched."""
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.snapshot = Snapshot(policies)
+        self._monotonic = monotonic
+        self._fixed_policies = policies is not None
+        self._ids = Ids(settings.telemetry.sample_ratio)
+        self._policies_good = True
+        self.evidence = Evidence(
+            _evidence_settings(settings), self._gauges(), exporter=exporter, decision_log=_decision_log(settings)
+        )
+        self._admission = Admission(settings.limits.calls)
+        self._doors: list[GrpcDoor] = []
+        self._servers: list[grpc.aio.Server] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self.health = HealthHandlers(
+            {"": False, "readiness": False, "liveness": True, "policies": True, "evidence": True}
+            | {DECISIONS: False, GOVERNANCE: False}
+        )
+        self._store: Store | None = None
+        self.replica: Replica | None = None
+        self.watches: WatchHub | None = None
+        self.failed: asyncio.Future[None] | None = None
+        """Fails when a part that must run for ever has stopped."""
+
+    async def start(self) -> None:
+        """Open the doors, load the facts, and serve. Raises what the parts raise; then `stop` releases them."""
+        settings, limits = self.settings, self.settings.limits
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self.failed = asyncio.get_running_loop().create_future()
+        Path(settings.data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._fixed_policies:
+            self.snapshot.policies = load_policies([Path(directory) for directory in settings.policies])
+        store = await SqliteStore.open(settings.database, heartbeat_s=settings.state.heartbeat / SECOND)
+        self._store = store
+        self._restore(await store.latest_time())
+        replica = Replica(
+            store, self.snapshot, max_staleness=settings.state.max_staleness, monotonic=self._monotonic
+        )
+        self.replica = replica
+        bounds = Bounds(waiting=limits.waiting)
+        point = DecisionPoint(self.snapshot, replica, self.clock, self.evidence, self._ids, bounds)
+        watches = WatchHub(point, self.clock, limits.watches)
+        self.watches = watches
+        point.on_limited_use(watches.used)
+        replica.subscribe(self._state_changed)
+        decisions = DecisionHandlers(point, watches, BatchBounds(items=limits.batch))
+        desk = Desk(store, replica, self.clock, self.evidence, self._ids)
+        governance = GovernanceHandlers(desk, limits.facts)
+        await self._open(DECISIONS, decision_methods(decisions), settings.decisions, settings.decision_address(), "660")
+        await self._open(
+            GOVERNANCE,
+            governance_methods(governance),
+            settings.administration,
+            settings.administration_address(),
+            "600",
+        )
+        await replica.start()
+        self._run_forever(replica)
+        await replica.applied(self.snapshot.revision, 0)
+        self._post_health()
+        started: dict[str, Attribute] = {"version": VERSION, "revision": self.snapshot.revision}
+        self._note("started", started | {"policies": self.snapshot.policies.version})
+
+    async def stop(self) -> None:
+        """Say so to callers, let what is under way finish, write what is recorded; bounded by `drain`."""
+        drain = self.settings.drain / SECOND
+        self.health.close()
+        if self.watches is not None:
+            self.watches.close()
+        for door in self._doors:
+            door.close()
+        await asyncio.gather(*(server.stop(drain / 2) for server in self._servers))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._store is not None:
+            self._note("stopped", {"revision": self.snapshot.revision})
+            await self._store.close()
+        lost = await self.evidence.close(drain / 2)
+        if lost:
+            log.error("records could not be written", records=lost)
+
+    def set_policies(self, policies: PolicySet) -> None:
+        """Replace the policy set as a whole; every next decision obeys it, and watches are decided anew."""
+        self.snapshot.policies = policies
+        self._policies_good = True
+        if self.watches is not None:
+            self.watches.touch_all()
+
+    def _restore(self, latest_commit: Instant) -> None:
+        """Go on with the uses and the time that earlier runs have on record."""
+        used = self.evidence.start()
+        self.snapshot.session_uses.update(used.session_uses)
+        self.snapshot.approval_uses.update(used.approval_uses)
+        self.clock.not_before(used.latest)
+        self.clock.not_before(latest_commit)
+
+    async def _open(
+        self, name: str, methods: Sequence[Method], listener: Listener, address: str, mode: str
+    ) -> None:
+        """Open one listener with a service, health and reflection."""
+        door = GrpcDoor(Callers(listener.callers, required=listener.tls is not None), self._admission)
+        services = [name, HEALTH]
+        server = await listen(
+            address,
+            int(listener.mode or mode, 8),
+            listener.tls,
+            [
+                door.service(name, methods),
+                door.service(HEALTH, health_methods(self.health)),
+                *reflection_handlers(door, services),
+            ],
+            self.settings.limits,
+        )
+        self._doors.append(door)
+        self._servers.append(server)
+
+    def _run_forever(self, replica: Replica) -> None:
+        self._start(replica.run())
+        self._start(self._watch_health())
+        directories = [Path(directory) for directory in self.settings.policies]
+        if directories and not self._fixed_policies:
+            watcher = PolicyWatcher(directories, swap=self._policies_loaded, refuse=self._policies_refused)
+            self._start(watcher.run())
+
+    def _start(self, running: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(running)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A part that must run for ever has stopped: the sidecar must not go on as if nothing were."""
+        if task.cancelled() or self.failed is None or self.failed.done():
+            return
+        error = task.exception() or RuntimeError("a part of the sidecar stopped")
+        log.error("a part of the sidecar failed", error=str(error))
+        self.failed.set_exception(error)
+
+    def _state_changed(self, keys: frozenset[str] | None) -> None:
+        if self.watches is not None:
+            if keys is None:
+                self.watches.touch_all()
+            else:
+                self.watches.touch(keys)
+
+    def _policies_loaded(self, policies: PolicySet) -> None:
+        if policies.version == self.snapshot.policies.version and self._policies_good:
+            return
+        self.set_policies(policies)
+        self.evidence.policies_reloaded("loaded")
+        self._note("policies_loaded", {"version": policies.version, "policies": len(policies.policies)})
+
+    def _policies_refused(self, problems: Sequence[Problem]) -> None:
+        self._policies_good = False
+        self.evidence.policies_reloaded("rejected")
+        log.error(
+            "the policies were refused, the last good set stays",
+            version=self.snapshot.policies.version,
+            problems=[str(problem) for problem in problems],
+        )
+
+    async def _watch_health(self) -> None:
+        while True:
+            await asyncio.sleep(_HEALTH_EVERY_S)
+            self._post_health()
+
+    def _post_health(self) -> None:
+        replica = self.replica
+        if replica is None:
+            return
+        fresh = replica.age() < self.settings.state.max_staleness * _WARN_AT
+        ready = replica.check_readiness() is Readiness.READY and fresh
+        self.health.set(
+            {"": ready, "readiness": ready, DECISIONS: ready, GOVERNANCE: ready}
+            | {"policies": self._policies_good, "evidence": self.evidence.healthy}
+        )
+
+    def _note(self, name: str, attributes: dict[str, Attribute]) -> None:
+        log.info(name.replace("_", " "), **attributes)
+        with contextlib.suppress(Exception):
+            self.evidence.record_lifecycle(LifecycleRecord(name=name, at=Instant(time.time_ns()), attributes=attributes))
+
+    def _gauges(self) -> Gauges:
+        return Gauges(
+            revision=lambda: self.snapshot.revision,
+            state_age_s=lambda: 0.0 if self.replica is None else self.replica.age() / SECOND,
+            watch_streams=lambda: 0 if self.watches is None else self.watches.open,
+        )
+
+
+def decision_methods(handlers: DecisionHandlers) -> list[Method]:
+    """Return the methods of DecisionService."""
+    pb = decision_pb2
+    return [
+        Unary("Check", pb.CheckRequest, handlers.check),
+        Unary("CheckBatch", pb.CheckBatchRequest, handlers.check_batch),
+        Exchange("CheckStream", pb.CheckStreamRequest, handlers.check_stream),
+        Unary("Explain", pb.ExplainRequest, handlers.explain),
+        ServerStream("Watch", pb.WatchRequest, handlers.watch),
+        Unary("ListPermissions", pb.ListPermissionsRequest, handlers.list_permissions),
+    ]
+
+
+def governance_methods(handlers: GovernanceHandlers) -> list[Method]:
+    """Return the methods of GovernanceService."""
+    pb = governance_pb2
+    return [
+        Unary("ApplyFacts", pb.ApplyFactsRequest, handlers.apply_facts),
+        Unary("Revoke", pb.RevokeRequest, handlers.revoke),
+        Unary("CompleteTask", pb.CompleteTaskRequest, handlers.complete_task),
+        Unary("CloseSession", pb.CloseSessionRequest, handlers.close_session),
+        Unary("GetFact", pb.GetFactRequest, handlers.get_fact),
+        Unary("ListFacts", pb.ListFactsRequest, handlers.list_facts),
+    ]
+
+
+def health_methods(handlers: HealthHandlers) -> list[Method]:
+    """Return the methods of the health service."""
+    pb = health_pb2
+    return [
+        Unary("Check", pb.HealthCheckRequest, handlers.check),
+        Unary("List", pb.HealthListRequest, handlers.list),
+        ServerStream("Watch", pb.HealthCheckRequest, handlers.watch),
+    ]
+
+
+async def serve(settings: Settings, *, ready: Callable[[Sidecar], None] | None = None) -> None:
+    """Run a sidecar until SIGTERM or SIGINT, or until a part fails; then raise what failed it."""
+    sidecar = Sidecar(settings)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        await sidecar.start()
+        if ready is not None:
+            ready(sidecar)
+        waiting = asyncio.create_task(stopping.wait())
+        assert sidecar.failed is not None  # noqa: S101  # start has set it
+        await asyncio.wait([waiting, sidecar.failed], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+    finally:
+        await sidecar.stop()
+    if sidecar.failed.done():
+        sidecar.failed.result()
+
+
+def _evidence_settings(settings: Settings) -> EvidenceSettings:
+    journal, telemetry = settings.journal, settings.telemetry
+    attributes: Mapping[str, str] = {
+        "service.name": "sessionpdp",
+        "service.version": VERSION,
+        "service.instance.id": f"{os.uname().nodename}-{os.getpid()}",
+    }
+    return EvidenceSettings(
+        directory=settings.journal_dir,
+        max_buffered=journal.max_buffered,
+        segment_bytes=journal.segment_bytes,
+        flush_interval_s=journal.flush_interval / SECOND,
+        version=VERSION,
+        resource_attributes=dict(attributes),
+        otlp_endpoint=telemetry.otlp_endpoint,
+        otlp_insecure=telemetry.otlp_endpoint.startswith("http://"),
+        resource_ids=telemetry.resource_ids,
+        prometheus_port=telemetry.prometheus_port or None,
+    )
+
+
+def _decision_log(settings: Settings) -> Callable[[dict[str, Attribute]], None] | None:
+    if not settings.decision_log:
+        return None
+
+    def line(decision: dict[str, Attribute]) -> None:
+        log.info("decision", **decision)
+
+    return line
+
+

@@ -1,0 +1,1 @@
+"""How services ask: handlers free of any transport, and the thin adapters that bring requests to them."""

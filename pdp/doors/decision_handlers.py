@@ -1,0 +1,133 @@
+"""DecisionService, free of any transport: a message and a call in, a message out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+from sessionpdp.v1 import decision_pb2 as pb
+
+from pdp.core.lawful_request import Fault
+from pdp.core.model import Request
+from pdp.doors.call import Call
+from pdp.doors.decision_point import Answer, DecisionPoint
+from pdp.doors.errors import InvalidRequestError
+from pdp.doors.watching import WatchHub
+from pdp.doors.wire import (
+    decision_message,
+    duration_of,
+    explained_messages,
+    permissions_message,
+    request_about_session,
+    request_of,
+)
+
+_SLICE = 64
+"""Items of a batch decided before others get their turn: about a millisecond."""
+
+
+
+class BatchBounds(Struct, frozen=True):
+    """How large a batch may be."""
+
+    items: int = 1000
+
+
+class DecisionHandlers:
+    """The methods of DecisionService."""
+
+    def __init__(self, point: DecisionPoint, watches: WatchHub, bounds: BatchBounds | None = None) -> None:
+        self._point = point
+        self._watches = watches
+        self._most_items = (bounds or BatchBounds()).items
+
+    async def check(self, message: pb.CheckRequest, call: Call) -> pb.CheckResponse:
+        """Decide one request."""
+        request = request_of(message, call.caller)
+        answer = await self._point.check(request, call, message.traceparent)
+        return pb.CheckResponse(decision=_message(answer))
+
+    async def check_batch(self, message: pb.CheckBatchRequest, call: Call) -> pb.CheckBatchResponse:
+        """Decide each item for itself, in order."""
+        return pb.CheckBatchResponse(decisions=await self._decide_all(message.checks, call))
+
+    async def check_stream(self, message: pb.CheckStreamRequest, call: Call) -> pb.CheckStreamResponse:
+        """Decide one batch of a stream."""
+        if message.HasField("timeout"):
+            call = _with_timeout(call, message)
+        decisions = await self._decide_all(message.checks, call)
+        return pb.CheckStreamResponse(correlation_id=message.correlation_id, decisions=decisions)
+
+    async def explain(self, message: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
+        """Decide one request and show every row of the table."""
+        answer, rows = await self._point.explain(request_of(message.check, call.caller), _traced(call, message.check))
+        return pb.ExplainResponse(decision=_message(answer), checks=explained_messages(rows))
+
+    async def watch(self, message: pb.WatchRequest, call: Call) -> AsyncIterator[pb.WatchResponse]:
+        """Yield the decision now and at each change."""
+        request = request_of(message.check, call.caller)
+        async for answer in self._watches.watch(request, _traced(call, message.check)):
+            yield pb.WatchResponse(decision=_message(answer))
+
+    async def list_permissions(self, message: pb.ListPermissionsRequest, call: Call) -> pb.ListPermissionsResponse:
+        """List what a session may do now."""
+        request = request_about_session(message, call.caller)
+        return permissions_message(await self._point.permissions(request, call))
+
+    async def _decide_all(self, checks: Sequence[pb.CheckRequest], call: Call) -> list[pb.Decision]:
+        if len(checks) > self._most_items:
+            fault = Fault("checks", f"has {len(checks)} items, at most {self._most_items} are taken")
+            raise InvalidRequestError([fault])
+        decisions: list[pb.Decision] = []
+        named: set[str] = set()
+        waiting: list[tuple[int, asyncio.Task[Answer]]] = []
+        for position, check in enumerate(checks):
+            if position % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+            try:
+                request = _item(check, call, named)
+            except InvalidRequestError as error:
+                decisions.append(_message(self._point.invalid(error.message)))
+                continue
+            answer = self._point.check_at_once(request, call, check.traceparent)
+            if answer is None:
+                waiting.append((position, self._start(request, call, check.traceparent)))
+                decisions.append(pb.Decision())
+            else:
+                decisions.append(_message(answer))
+        for position, task in waiting:
+            decisions[position] = _message(await task)
+        return decisions
+
+    def _start(self, request: Request, call: Call, traceparent: str) -> asyncio.Task[Answer]:
+        """Decide beside the other items, so that a batch of durable decisions shares one fsync."""
+        return asyncio.get_running_loop().create_task(self._point.check(request, call, traceparent))
+
+
+def _item(check: pb.CheckRequest, call: Call, named: set[str]) -> Request:
+    """Return the request of one item; raise InvalidRequestError, also for a request id used before in the batch."""
+    request = request_of(check, call.caller)
+    if request.request_id:
+        if request.request_id in named:
+            raise InvalidRequestError([Fault("request_id", f"`{request.request_id}` names an earlier item")])
+        named.add(request.request_id)
+    return request
+
+
+def _message(answer: Answer) -> pb.Decision:
+    return decision_message(answer.decision, answer.decision_id, answer.trace.trace_id)
+
+
+def _traced(call: Call, check: pb.CheckRequest) -> Call:
+    return replace(call, traceparent=check.traceparent) if check.traceparent else call
+
+
+def _with_timeout(call: Call, message: pb.CheckStreamRequest) -> Call:
+    faults: list[Fault] = []
+    timeout = duration_of(message.timeout, "timeout", faults)
+    if faults:
+        raise InvalidRequestError(faults)
+    deadline = asyncio.get_running_loop().time() + timeout / 1e9
+    return replace(call, deadline=deadline if call.deadline is None else min(call.deadline, deadline))

@@ -1,0 +1,243 @@
+"""Decide, then act: one question becomes a decision, a counted use and a record, in that order, without a pause.
+
+Rule 1: between deciding and counting the use nothing is awaited, so concurrent calls cannot share a use.
+Rule 2: a durable decision is answered only once its record is on disk; else the answer is EVIDENCE_UNAVAILABLE.
+Rule 3: whatever goes wrong here is a deny with its own code, never an exception and never an allow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+from msgspec import Struct
+
+from pdp.clock import Clock
+from pdp.core.case import Case
+from pdp.core.decide import decide, refuse
+from pdp.core.decision import Allow, Decision
+from pdp.core.explain import Explained, explain
+from pdp.core.model import Instant, Request
+from pdp.core.permissions import Permissions, permissions
+from pdp.core.reasons import Code
+from pdp.core.snapshot import Readiness, Snapshot
+from pdp.doors.call import Call
+from pdp.evidence.record import DecisionRecord
+from pdp.evidence.trace import Ids, TraceContext, parse_traceparent
+from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError
+
+log = structlog.get_logger()
+
+
+class State(Protocol):
+    """The replica, as far as deciding needs it."""
+
+    def check_readiness(self) -> Readiness:
+        """Bring the snapshot's readiness up to date, and return it."""
+
+    async def applied(self, revision: int, timeout_s: float) -> bool:
+        """Wait until the revision is applied; False if it was not within the time."""
+
+
+class DecisionLog(Protocol):
+    """Where decisions are recorded."""
+
+    def record_decision(self, record: DecisionRecord, *, durable: bool) -> asyncio.Future[None] | None:
+        """Append; a durable record's future resolves once it is on disk. Raise BufferFullError."""
+
+    async def room(self, timeout_s: float) -> bool:
+        """Wait for room in the buffer; False if there was none within the time."""
+
+
+class UseListener(Protocol):
+    """Who must hear of a use that is limited."""
+
+    def __call__(self, sessions: Sequence[str], approvals: Sequence[str]) -> None:
+        """Hear which sessions and approvals were used once more."""
+
+
+class Answer(Struct, frozen=True):
+    """A decision under its id, in its trace."""
+
+    decision: Decision
+    decision_id: str
+    trace: TraceContext
+
+
+class Bounds(Struct, frozen=True):
+    """How much is taken on at once, and how long anything may wait."""
+
+    waiting: int = 1024
+    """Decisions that may wait at once, for a revision or for the disk; further ones are OVERLOADED."""
+    wait_s: float = 5.0
+    """Longest wait of a call without a deadline."""
+
+
+class DecisionPoint:
+    """Answers requests from one state, and leaves evidence."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        state: State,
+        clock: Clock,
+        evidence: DecisionLog,
+        ids: Ids,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self._snapshot = snapshot
+        self._state = state
+        self._clock = clock
+        self._evidence = evidence
+        self._ids = ids
+        self._bounds = bounds or Bounds()
+        self._waiting = 0
+        self._counted: list[UseListener] = []
+
+    def on_limited_use(self, listener: UseListener) -> None:
+        """Have a listener hear of every use that is limited."""
+        self._counted.append(listener)
+
+    async def check(self, request: Request, call: Call, traceparent: str = "") -> Answer:
+        """Decide one request; an allow counts as a use."""
+        return self.check_at_once(request, call, traceparent) or await self._check_waiting(request, call, traceparent)
+
+    def check_at_once(self, request: Request, call: Call, traceparent: str = "") -> Answer | None:
+        """Decide one request if that needs no waiting, else return None and leave no trace.
+
+        Most decisions wait for nothing, and a coroutine for each of a batch would cost as much as deciding.
+        """
+        if request.at_least_revision > self._snapshot.revision:
+            return None
+        started = time.time_ns()
+        decision = self._decide(request)
+        if decision.durable:
+            return None
+        try:
+            return self._commit(decision, request, call, traceparent, started)[0]
+        except BufferFullError:
+            return None
+
+    def ask(self, request: Request) -> Decision:
+        """Decide one request without counting a use and without a record."""
+        return self._decide(request, used=False)
+
+    def note(self, decision: Decision, request: Request, call: Call) -> Answer:
+        """Record a decision that `ask` gave; without room for its record it is a deny, and says so."""
+        return self._noted(decision, request, call, time.time_ns())
+
+    async def explain(self, request: Request, call: Call) -> tuple[Answer, tuple[Explained, ...]]:
+        """Decide one request without counting a use, and return what became of every row."""
+        await self._caught_up(request, call)
+        started = time.time_ns()
+        decision, rows = explain(request, self._ready_snapshot(), self._clock.now())
+        return self._noted(decision, request, call, started), rows
+
+    async def permissions(self, request: Request, call: Call) -> Permissions:
+        """Return what the request's session may do now."""
+        await self._caught_up(request, call)
+        return permissions(request, self._ready_snapshot(), self._clock.now())
+
+    def case(self, request: Request) -> Case:
+        """Return what the request depends on now."""
+        return Case(request, self._ready_snapshot(), self._clock.now())
+
+    def invalid(self, message: str) -> Answer:
+        """Return the denial of an item that is not well-formed; it never was a request, so there is no record."""
+        return self._unrecorded(self._refusal(Code.REQUEST_INVALID, message))
+
+    async def _check_waiting(self, request: Request, call: Call, traceparent: str) -> Answer:
+        """Decide one request that must wait for a revision, for room in the buffer, or for the disk."""
+        started = time.time_ns()
+        if self._waiting >= self._bounds.waiting:
+            message = f"{self._waiting} decisions are waiting already"
+            return self._noted(self._refusal(Code.OVERLOADED, message), request, call, started, traceparent)
+        self._waiting += 1
+        try:
+            await self._caught_up(request, call)
+            if not await self._evidence.room(self._remaining(call)):
+                raise BufferFullError("the evidence buffer is full")  # noqa: TRY301, EM101  # one way out for both
+            answer, written = self._commit(self._decide(request), request, call, traceparent, started)
+            if written is not None:
+                await asyncio.wait_for(asyncio.shield(written), self._remaining(call))
+        except (BufferFullError, EvidenceUnavailableError) as error:
+            return self._noted(self._refusal(Code.EVIDENCE_UNAVAILABLE, str(error)), request, call, started, traceparent)
+        except TimeoutError:
+            message = "the evidence was not on disk within the deadline"
+            return self._noted(
+                self._refusal(Code.EVIDENCE_UNAVAILABLE, message), request, call, started, traceparent
+            )
+        else:
+            return answer
+        finally:
+            self._waiting -= 1
+
+    async def _caught_up(self, request: Request, call: Call) -> None:
+        """Wait for the revision a request asks for; the table says STATE_BEHIND if it did not come in time."""
+        if request.at_least_revision > self._snapshot.revision:
+            await self._state.applied(request.at_least_revision, self._remaining(call))
+
+    def _remaining(self, call: Call) -> float:
+        """Return how long this call may still wait, leaving a little to answer in time."""
+        if call.deadline is None:
+            return self._bounds.wait_s
+        left = call.deadline - asyncio.get_running_loop().time()
+        return max(0.0, min(left * 0.9, self._bounds.wait_s))
+
+    def _decide(self, request: Request, *, used: bool = True) -> Decision:
+        try:
+            return decide(request, self._ready_snapshot(), self._clock.now(), used=used)
+        except Exception:
+            log.exception("a decision failed", subject=request.subject, action=request.action)
+            return self._refusal(Code.INTERNAL_ERROR, "the decision failed; the sidecar's log says where")
+
+    def _commit(
+        self, decision: Decision, request: Request, call: Call, traceparent: str, started: int
+    ) -> tuple[Answer, asyncio.Future[None] | None]:
+        """Record a decision and count its use; raise BufferFullError having done neither."""
+        answer = self._unrecorded(decision, traceparent or call.traceparent)
+        written = self._evidence.record_decision(self._of(answer, request, call, started), durable=decision.durable)
+        if isinstance(decision, Allow):
+            snapshot = self._snapshot
+            snapshot.record_use(decision.used_sessions, decision.used_approvals, decision.evaluated_at)
+            if decision.durable:
+                for listener in self._counted:
+                    listener(decision.used_sessions, decision.used_approvals)
+        return answer, written
+
+    def _noted(
+        self, decision: Decision, request: Request, call: Call, started: int, traceparent: str = ""
+    ) -> Answer:
+        """Record a decision that counts no use; without room for its record it is a deny, and says so."""
+        answer = self._unrecorded(decision, traceparent or call.traceparent)
+        try:
+            self._evidence.record_decision(self._of(answer, request, call, started), durable=False)
+        except BufferFullError as error:
+            return self._unrecorded(self._refusal(Code.EVIDENCE_UNAVAILABLE, str(error)))
+        return answer
+
+    def _unrecorded(self, decision: Decision, traceparent: str = "") -> Answer:
+        parent = parse_traceparent(traceparent) if traceparent else None
+        return Answer(decision, self._ids.decision_id(), self._ids.child(parent))
+
+    def _of(self, answer: Answer, request: Request, call: Call, started: int) -> DecisionRecord:
+        return DecisionRecord(
+            decision_id=answer.decision_id,
+            trace=answer.trace,
+            method=call.method,
+            caller=call.caller_id,
+            request=request,
+            decision=answer.decision,
+            started_at=Instant(started),
+            ended_at=Instant(time.time_ns()),
+        )
+
+    def _ready_snapshot(self) -> Snapshot:
+        self._state.check_readiness()
+        return self._snapshot
+
+    def _refusal(self, code: Code, message: str) -> Decision:
+        return refuse(code, message, self._snapshot, self._clock.now())

@@ -1,0 +1,189 @@
+"""The gRPC door: a thin adapter from `grpc.aio` to the handlers.
+
+Messages are decoded here, not by gRPC, so that a malformed one is INVALID_ARGUMENT that names the field instead of
+an internal error. Every error leaves with `ErrorInfo`; see `errors`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+from grpc_status import rpc_status
+
+from pdp.doors.call import Call
+from pdp.doors.callers import Callers
+from pdp.doors.errors import DoorError, InvalidRequestError, LateError, OverloadedError, UnavailableError, status_of
+from pdp.doors.malformed import fault_in
+
+log = structlog.get_logger()
+
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+_Request = TypeVar("_Request", bound=Message)
+
+UnaryHandler: TypeAlias = Callable[[_Request, Call], Awaitable[Message]]
+StreamHandler: TypeAlias = Callable[[_Request, Call], AsyncIterator[Message]]
+
+
+class Unary(NamedTuple):
+    """A method with one message in and one out."""
+
+    name: str
+    request: type[Message]
+    handle: UnaryHandler  # type: ignore[type-arg]  # each method has its own request type
+
+
+class ServerStream(NamedTuple):
+    """A method with one message in and a stream out."""
+
+    name: str
+    request: type[Message]
+    handle: StreamHandler  # type: ignore[type-arg]  # each method has its own request type
+
+
+class Exchange(NamedTuple):
+    """A bidirectional method: each message in is answered by one out, in order."""
+
+    name: str
+    request: type[Message]
+    handle: UnaryHandler  # type: ignore[type-arg]  # each method has its own request type
+
+
+Method: TypeAlias = Unary | ServerStream | Exchange
+
+
+class Admission:
+    """How many calls may be under way, so that overload is refused instead of queued."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.under_way = 0
+
+    def __enter__(self) -> None:
+        if self.under_way >= self._most:
+            message = f"{self._most} calls are under way already"
+            raise OverloadedError(message)
+        self.under_way += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.under_way -= 1
+
+
+class GrpcDoor:
+    """Makes the gRPC handlers of services, and lets long-lived streams go when the server stops."""
+
+    def __init__(self, callers: Callers, admission: Admission) -> None:
+        self._callers = callers
+        self._admission = admission
+        self._idle: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    def service(self, name: str, methods: Sequence[Method]) -> grpc.GenericRpcHandler:
+        """Return the handler of one service."""
+        return grpc.method_handlers_generic_handler(name, {method.name: self._handler(method) for method in methods})
+
+    def close(self) -> None:
+        """End the streams that wait for their client's next message."""
+        self._closing = True
+        for task in tuple(self._idle):
+            task.cancel()
+
+    def _handler(self, method: Method) -> grpc.RpcMethodHandler:
+        match method:
+            case Unary():
+                return grpc.unary_unary_rpc_method_handler(self._unary(method))
+            case ServerStream():
+                return grpc.unary_stream_rpc_method_handler(self._server_stream(method))
+            case Exchange():
+                return grpc.stream_stream_rpc_method_handler(self._exchange(method))
+
+    def _unary(self, method: Unary) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        decode, handle, name = method.request.FromString, method.handle, method.name
+
+        async def unary(data: bytes, context: Context) -> bytes:
+            try:
+                with self._admission:
+                    call = self._call(name, context)
+                    response = await handle(_decoded(decode, data, method.request), call)
+                    _refuse_if_late(call)
+                    return response.SerializeToString()
+            except Exception as error:  # noqa: BLE001  # the boundary: every error becomes a status
+                await _abort(context, error)
+                raise
+
+        return unary
+
+    def _server_stream(self, method: ServerStream) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
+        async def server_stream(data: bytes, context: Context) -> AsyncIterator[bytes]:
+            try:
+                message = _decoded(method.request.FromString, data, method.request)
+                async for response in method.handle(message, self._call(method.name, context)):
+                    yield response.SerializeToString()
+                if self._closing:
+                    await _abort(context, UnavailableError("the sidecar is stopping"))
+            except DoorError as error:
+                await _abort(context, error)
+
+        return server_stream
+
+    def _exchange(self, method: Exchange) -> Callable[[Context, Context], Awaitable[None]]:
+        async def exchange(_: Context, context: Context) -> None:
+            try:
+                call = self._call(method.name, context)
+                while (data := await self._read(context)) is not None:
+                    message = _decoded(method.request.FromString, data, method.request)
+                    response = await method.handle(message, call)
+                    await context.write(response.SerializeToString())
+            except Exception as error:  # noqa: BLE001  # the boundary: every error becomes a status
+                await _abort(context, error)
+
+        return exchange
+
+    async def _read(self, context: Context) -> bytes | None:
+        """Return the next message of a stream; None at its end or when the server stops."""
+        task = asyncio.current_task()
+        if task is None or self._closing:
+            return None
+        self._idle.add(task)
+        try:
+            data = await context.read()
+        except asyncio.CancelledError:
+            if self._closing:
+                return None
+            raise
+        finally:
+            self._idle.discard(task)
+        return data if isinstance(data, bytes) else None
+
+    def _call(self, method: str, context: Context) -> Call:
+        remaining = context.time_remaining()
+        deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
+        traceparent = ""
+        for key, value in context.invocation_metadata() or ():
+            if key == "traceparent" and isinstance(value, str):
+                traceparent = value
+        return Call(method, self._callers.of(context.auth_context), deadline, traceparent)
+
+
+def _decoded(decode: Callable[[bytes], Message], data: bytes, kind: type[Message]) -> Message:
+    try:
+        return decode(data)
+    except DecodeError as error:
+        raise InvalidRequestError([fault_in(data, kind.DESCRIPTOR)]) from error
+
+
+def _refuse_if_late(call: Call) -> None:
+    if call.deadline is not None and asyncio.get_running_loop().time() >= call.deadline:
+        message = "the deadline passed before the answer was ready"
+        raise LateError(message)
+
+
+async def _abort(context: Context, error: Exception) -> None:
+    if not isinstance(error, DoorError):
+        log.exception("a call failed", exc_info=error)
+        error = DoorError("the call failed; the sidecar's log says where")
+    await context.abort_with_status(rpc_status.to_status(status_of(error)))

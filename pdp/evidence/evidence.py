@@ -1,0 +1,192 @@
+"""All of evidence behind one port: the journal, and the spans, metrics and usage built from what it settles."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from asyncio import Future
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace.export import SpanExporter
+from prometheus_client import CollectorRegistry
+
+from pdp.core.model import Attribute
+from pdp.evidence.disk import Disk
+from pdp.evidence.journal import Journal, JournalStatus
+from pdp.evidence.log_line import decision_log_line
+from pdp.evidence.metrics import (
+    Gauges,
+    Metrics,
+    PrometheusEndpoint,
+    PrometheusReader,
+    PushReader,
+    Sources,
+    otlp_metrics,
+)
+from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord, LifecycleRecord
+from pdp.evidence.spans import SpanMaker
+from pdp.evidence.tally import DecisionTally
+from pdp.evidence.telemetry import Telemetry, otlp_spans
+from pdp.evidence.usage import Restored, UseLedger
+
+
+class EvidenceSettings(Struct, frozen=True, kw_only=True):
+    """How evidence is kept."""
+
+    directory: Path
+    """Where the journal lives."""
+    max_buffered: int = 65_536
+    segment_bytes: int = 64 * 1024 * 1024
+    flush_interval_s: float = 0.05
+    version: str = ""
+    """Of this product, for spans."""
+    resource_attributes: dict[str, str] = {}
+    """What describes this process in telemetry: `service.name`, `service.instance.id`, …"""
+    otlp_endpoint: str = ""
+    """Collector for spans and metrics; empty: none."""
+    otlp_insecure: bool = False
+    max_span_backlog: int = 16_384
+    resource_ids: bool = False
+    """Put ids of protected resources on spans."""
+    prometheus_host: str = "127.0.0.1"
+    prometheus_port: int | None = None
+    """None: no endpoint; 0: any free port."""
+
+
+class Evidence:
+    """The `Recorder` of a running sidecar. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        settings: EvidenceSettings,
+        gauges: Gauges,
+        *,
+        exporter: SpanExporter | None = None,
+        decision_log: Callable[[dict[str, Attribute]], None] | None = None,
+        disk: Disk | None = None,
+    ) -> None:
+        """Wire the parts; nothing is opened before `start`.
+
+        `exporter` replaces the OTLP one of the settings. `decision_log` gets a line per decision, on the writer thread.
+        """
+        self._settings = settings
+        self._gauges = gauges
+        self._exporter = exporter
+        self._decision_log = decision_log
+        self._resource = Resource.create(dict(settings.resource_attributes))
+        self._ledger = UseLedger()
+        self._journal = Journal(
+            settings.directory,
+            on_written=self._settled,
+            ledger=self._ledger,
+            disk=disk,
+            max_buffered=settings.max_buffered,
+            segment_bytes=settings.segment_bytes,
+            flush_interval_s=settings.flush_interval_s,
+        )
+        self._tally = DecisionTally(time.time_ns())
+        self._telemetry: Telemetry | None = None
+        self._endpoint: PrometheusEndpoint | None = None
+        self._metrics: Metrics | None = None
+
+    def start(self) -> Restored:
+        """Open the journal and begin; return what was used before. Needs a running event loop.
+
+        Raises what `Journal.open` raises, and OSError if the Prometheus port is taken.
+        """
+        self._telemetry = self._make_telemetry()
+        self._journal.open()
+        if self._telemetry is not None:
+            self._telemetry.start()
+        sources = Sources(self._gauges, self._journal.status, lambda: self.spans_lost)
+        self._metrics = Metrics(sources, self._resource, self._tally, self._readers())
+        return self._ledger.restored
+
+    def record_decision(self, record: DecisionRecord, *, durable: bool) -> Future[None] | None:
+        """Record an answer, before it is given; see `Recorder`."""
+        return self._journal.append(record, durable=durable)
+
+    def record_change(self, record: ChangeRecord, *, durable: bool = True) -> Future[None] | None:
+        """Record a commit; see `Recorder`."""
+        return self._journal.append(record, durable=durable)
+
+    def record_lifecycle(self, record: LifecycleRecord) -> None:
+        """Record an event of this process; see `Recorder`."""
+        self._journal.append(record)
+
+    async def room(self, timeout_s: float) -> bool:
+        """Wait until one record fits; see `Recorder`."""
+        return await self._journal.room(timeout_s)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether durable records can be written, as far as is known."""
+        return self._journal.healthy
+
+    def status(self) -> JournalStatus:
+        """Return how the journal is doing."""
+        return self._journal.status()
+
+    @property
+    def spans_lost(self) -> int:
+        """Spans that could not be exported."""
+        return 0 if self._telemetry is None else self._telemetry.lost
+
+    @property
+    def prometheus_port(self) -> int | None:
+        """The port of the Prometheus endpoint, if there is one."""
+        return None if self._endpoint is None else self._endpoint.port
+
+    def policies_reloaded(self, result: str) -> None:
+        """Count a load of the policy set: `loaded`, or `rejected` when the last good set stays."""
+        if self._metrics is not None:
+            self._metrics.policies_reloaded(result)
+
+    async def close(self, timeout_s: float = 5.0) -> int:
+        """Write what is queued and export what is due, each for at most `timeout_s`; return records given up."""
+        lost = await self._journal.close(timeout_s)
+        await asyncio.to_thread(self._close_telemetry, timeout_s)
+        return lost
+
+    def _close_telemetry(self, timeout_s: float) -> None:
+        if self._telemetry is not None:
+            self._telemetry.close(timeout_s)
+        if self._endpoint is not None:
+            self._endpoint.close()
+        if self._metrics is not None:
+            self._metrics.close(timeout_s)
+
+    def _make_telemetry(self) -> Telemetry | None:
+        settings, exporter = self._settings, self._exporter
+        if exporter is None and settings.otlp_endpoint:
+            exporter = otlp_spans(settings.otlp_endpoint, insecure=settings.otlp_insecure)
+        if exporter is None:
+            return None
+        maker = SpanMaker(self._resource, settings.version, resource_ids=settings.resource_ids)
+        return Telemetry(exporter, maker, max_backlog=settings.max_span_backlog)
+
+    def _readers(self) -> list[MetricReader]:
+        settings = self._settings
+        readers: list[MetricReader] = []
+        if settings.prometheus_port is not None:
+            registry = CollectorRegistry()
+            readers.append(PrometheusReader(self._tally, self._resource, registry))
+            self._endpoint = PrometheusEndpoint(registry, settings.prometheus_host, settings.prometheus_port)
+        if settings.otlp_endpoint:
+            exporter = otlp_metrics(settings.otlp_endpoint, insecure=settings.otlp_insecure)
+            readers.append(PushReader(self._tally, self._resource, exporter))
+        return readers
+
+    def _settled(self, records: Sequence[AnyRecord]) -> None:
+        """Hand records on to whoever builds on them; on the writer thread."""
+        self._tally.count(records)
+        if self._telemetry is not None:
+            self._telemetry.offer(records)
+        if self._decision_log is not None:
+            for record in records:
+                if isinstance(record, DecisionRecord):
+                    self._decision_log(decision_log_line(record))

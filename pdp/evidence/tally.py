@@ -1,0 +1,99 @@
+"""Counts and durations of decisions, added up by batch.
+
+An OpenTelemetry histogram takes 5 to 8 µs a measurement, as much as writing the record; adding up here takes a tenth
+of that, and the sums are handed over when a reader collects.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+from opentelemetry.metrics import Observation
+from opentelemetry.sdk.metrics.export import AggregationTemporality, Histogram, HistogramDataPoint, Metric
+
+from pdp.core.decision import Allow
+from pdp.evidence import names
+from pdp.evidence.record import AnyRecord, DecisionRecord
+
+BOUNDS_NS = (
+    1_000, 2_000, 5_000, 10_000, 15_000, 20_000, 30_000, 40_000, 50_000, 75_000, 100_000, 150_000, 200_000, 300_000,
+    500_000, 750_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 20_000_000, 50_000_000, 100_000_000,
+)  # fmt: skip
+"""Upper bounds of the duration buckets, inclusive: 1 µs to 100 ms."""
+
+_BOUNDS_S = tuple(bound / 1e9 for bound in BOUNDS_NS)
+
+
+class _Durations:
+    """One histogram."""
+
+    __slots__ = ("buckets", "longest", "shortest", "total")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(BOUNDS_NS) + 1)
+        self.total = 0
+        self.shortest = 1 << 63
+        self.longest = 0
+
+    def add(self, nanos: int) -> None:
+        self.buckets[bisect_left(BOUNDS_NS, nanos)] += 1
+        self.total += nanos
+        self.shortest = min(self.shortest, nanos)
+        self.longest = max(self.longest, nanos)
+
+
+class DecisionTally:
+    """Decisions by method, outcome and primary code; durations by method. Callable from any thread."""
+
+    def __init__(self, started_ns: int) -> None:
+        """Count from `started_ns`, wall clock, on."""
+        self._started_ns = started_ns
+        self._lock = threading.Lock()
+        self._decisions: dict[tuple[str, str, str], int] = {}
+        self._durations: dict[str, _Durations] = {}
+
+    def count(self, records: Sequence[AnyRecord]) -> None:
+        """Add the decisions among the records."""
+        with self._lock:
+            for record in records:
+                if isinstance(record, DecisionRecord):
+                    self._count(record)
+
+    def decisions(self) -> Iterator[Observation]:
+        """Yield the count of each kind of decision."""
+        with self._lock:
+            counted = dict(self._decisions)
+        for (method, outcome, code), count in counted.items():
+            labels = {names.LABEL_METHOD: method, names.LABEL_OUTCOME: outcome, names.LABEL_CODE: code}
+            yield Observation(count, labels)
+
+    def durations(self, now_ns: int) -> Metric:
+        """Return the histograms of durations, in seconds."""
+        with self._lock:
+            points = [self._point(method, durations, now_ns) for method, durations in self._durations.items()]
+        data = Histogram(points, AggregationTemporality.CUMULATIVE)
+        return Metric(names.DECISION_DURATION, "time from the arrival of a question to its decision", "s", data)
+
+    def _count(self, record: DecisionRecord) -> None:
+        decision, method = record.decision, record.method
+        key = (method, "allow" if isinstance(decision, Allow) else "deny", decision.code.value)
+        self._decisions[key] = self._decisions.get(key, 0) + 1
+        durations = self._durations.get(method)
+        if durations is None:
+            durations = self._durations[method] = _Durations()
+        durations.add(max(record.ended_at - record.started_at, 0))
+
+    def _point(self, method: str, durations: _Durations, now_ns: int) -> HistogramDataPoint:
+        return HistogramDataPoint(
+            attributes={names.LABEL_METHOD: method},
+            start_time_unix_nano=self._started_ns,
+            time_unix_nano=now_ns,
+            count=sum(durations.buckets),
+            sum=durations.total / 1e9,
+            bucket_counts=tuple(durations.buckets),
+            explicit_bounds=_BOUNDS_S,
+            min=durations.shortest / 1e9,
+            max=durations.longest / 1e9,
+        )

@@ -1,0 +1,221 @@
+"""How often and when last sessions and approvals were used, folded from the journal.
+
+Rule 1: only what the journal says counts, so limits and idle timeouts survive a restart and `kill -9`.
+Rule 2: each sealed segment has a checkpoint `<segment>.uses` with the uses of that segment alone. It is derived: a
+missing or unfinished one is made again from its segment. So a start reads the last segment and small files.
+Rule 3: a line that is no record stops the restore, for a use not counted could be a use too many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from pdp.core.decision import Allow
+from pdp.core.model import Instant
+from pdp.core.snapshot import Use
+from pdp.evidence.instants import instant_text, parse_instant
+from pdp.evidence.record import AnyRecord, DecisionRecord
+from pdp.evidence.segments import segments_of
+from pdp.evidence.trouble import JournalDamagedError
+
+_LOG = logging.getLogger(__name__)
+
+_IDS_PER_LINE = 1000
+"""Bounds how long one encoding step keeps the event loop waiting (about 0.2 ms)."""
+
+
+class Restored(Struct, frozen=True):
+    """What a restart goes on with."""
+
+    session_uses: dict[str, Use]
+    approval_uses: dict[str, Use]
+    latest: Instant
+    """Latest decision time on record: decision time must not begin before it. 0: no decision yet."""
+    open_segment: UseFold
+    """Uses of the last segment, which goes on."""
+
+
+class _Uses(Struct):
+    sessions: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
+
+
+class _UsesOfLine(Struct):
+    """What the fold reads of a line; everything else is skipped."""
+
+    seq: int
+    evaluated_at: str = ""
+    uses: _Uses | None = None
+
+
+class _CheckpointLine(Struct, omit_defaults=True):
+    sessions: dict[str, tuple[int, str]] = {}
+    approvals: dict[str, tuple[int, str]] = {}
+    latest: str | None = None
+    """On the last line alone: without it the checkpoint is unfinished."""
+
+
+_DECODE_LINE = msgspec.json.Decoder(_UsesOfLine).decode
+_DECODE_CHECKPOINT = msgspec.json.Decoder(_CheckpointLine).decode
+_ENCODE = msgspec.json.Encoder().encode
+
+
+class UseFold:
+    """Counts and last times by id. Times are kept as the journal writes them, which sort as text."""
+
+    __slots__ = ("approvals", "latest", "sessions")
+
+    def __init__(self) -> None:
+        """Start with no uses."""
+        self.sessions: dict[str, tuple[int, str]] = {}
+        self.approvals: dict[str, tuple[int, str]] = {}
+        self.latest = ""
+
+    def add(self, sessions: Iterable[str], approvals: Iterable[str], at: str) -> None:
+        """Count one use of each at `at`."""
+        for uses, ids in ((self.sessions, sessions), (self.approvals, approvals)):
+            for id_ in ids:
+                _merge(uses, id_, 1, at)
+
+    def merge(self, sessions: Mapping[str, tuple[int, str]], approvals: Mapping[str, tuple[int, str]]) -> None:
+        """Count the uses of another fold."""
+        for uses, others in ((self.sessions, sessions), (self.approvals, approvals)):
+            for id_, (count, last) in others.items():
+                _merge(uses, id_, count, last)
+
+    def pass_time(self, at: str) -> None:
+        """Take note that a decision was made at `at`."""
+        self.latest = max(self.latest, at)
+
+
+class UseLedger:
+    """Follows the writer: folds what is on disk, and leaves a checkpoint beside each sealed segment."""
+
+    def __init__(self) -> None:
+        """Start with no uses, until `resume`."""
+        self._fold = UseFold()
+        self.restored = Restored({}, {}, Instant(0), self._fold)
+        """What was on disk at `resume`."""
+
+    def resume(self, directory: Path) -> None:
+        """Fold what is on disk, and go on with the last segment."""
+        self.restored = restore_uses(directory)
+        self._fold = self.restored.open_segment
+
+    def count(self, records: Sequence[AnyRecord]) -> None:
+        """Fold records that are on disk."""
+        fold = self._fold
+        for record in records:
+            if not isinstance(record, DecisionRecord):
+                continue
+            at = instant_text(record.decision.evaluated_at)
+            fold.pass_time(at)
+            if isinstance(record.decision, Allow) and record.counts_use:
+                fold.add(record.decision.used_sessions, record.decision.used_approvals, at)
+
+    def seal(self, segment: Path) -> None:
+        """Write the checkpoint; if the disk refuses, the next start makes it."""
+        fold, self._fold = self._fold, UseFold()
+        try:
+            _write_checkpoint(segment, fold)
+        except OSError as error:
+            _LOG.warning("checkpoint of segment `%s` was not written: %s", segment.name, error)
+
+
+def restore_uses(directory: Path) -> Restored:
+    """Fold all uses of a journal; read-only but for checkpoints that are missing.
+
+    A torn last line is no record and is passed over. Raises JournalDamagedError if any other line is no record.
+    """
+    total, last = UseFold(), UseFold()
+    segments = segments_of(directory)
+    for segment in segments:
+        sealed = segment != segments[-1]
+        last = (_read_checkpoint(segment) if sealed else None) or _fold_segment(segment, sealed=sealed)
+        total.merge(last.sessions, last.approvals)
+        total.pass_time(last.latest)
+    latest = parse_instant(total.latest) if total.latest else Instant(0)
+    return Restored(_uses(total.sessions), _uses(total.approvals), latest, last)
+
+
+def _uses(folded: Mapping[str, tuple[int, str]]) -> dict[str, Use]:
+    return {id_: Use(count, parse_instant(last)) for id_, (count, last) in folded.items()}
+
+
+def _merge(uses: dict[str, tuple[int, str]], id_: str, count: int, at: str) -> None:
+    before, last = uses.get(id_, (0, ""))
+    uses[id_] = (before + count, max(last, at))
+
+
+def _fold_segment(segment: Path, *, sealed: bool) -> UseFold:
+    """Fold a segment's lines; leave a checkpoint if it is sealed."""
+    fold = UseFold()
+    data = segment.read_bytes()
+    lines = data.split(b"\n")
+    torn = lines.pop()
+    if sealed and torn:
+        lines.append(torn)
+    for number, line in enumerate(lines, 1):
+        _fold_line(fold, line, f"line {number} of segment `{segment.name}`")
+    if sealed:
+        with contextlib.suppress(OSError):  # a read-only copy of a journal can be restored from as well
+            _write_checkpoint(segment, fold)
+    return fold
+
+
+def _fold_line(fold: UseFold, line: bytes, where: str) -> None:
+    try:
+        record = _DECODE_LINE(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = f"{where} is not a record: {error}"
+        raise JournalDamagedError(message) from None
+    if record.evaluated_at:
+        fold.pass_time(record.evaluated_at)
+    if record.uses is not None:
+        fold.add(record.uses.sessions, record.uses.approvals, record.evaluated_at)
+
+
+def _checkpoint_path(segment: Path) -> Path:
+    return segment.with_suffix(".uses")
+
+
+def _write_checkpoint(segment: Path, fold: UseFold) -> None:
+    """Write aside, then rename, so that a crash leaves none or a whole one."""
+    path = _checkpoint_path(segment)
+    aside = path.with_suffix(f".uses.{os.getpid()}")
+    with aside.open("wb") as file:
+        file.writelines(_ENCODE(_CheckpointLine(sessions=part)) + b"\n" for part in _parts(fold.sessions))
+        file.writelines(_ENCODE(_CheckpointLine(approvals=part)) + b"\n" for part in _parts(fold.approvals))
+        file.write(_ENCODE(_CheckpointLine(latest=fold.latest)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _parts(uses: Mapping[str, tuple[int, str]]) -> Iterator[dict[str, tuple[int, str]]]:
+    items = iter(uses.items())
+    while part := dict(islice(items, _IDS_PER_LINE)):
+        yield part
+
+
+def _read_checkpoint(segment: Path) -> UseFold | None:
+    """Return the checkpoint's fold, or None if it is missing or unfinished."""
+    fold, finished = UseFold(), False
+    try:
+        for text in _checkpoint_path(segment).read_bytes().splitlines():
+            line = _DECODE_CHECKPOINT(text)
+            fold.merge(line.sessions, line.approvals)
+            if line.latest is not None:
+                fold.pass_time(line.latest)
+                finished = True
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return fold if finished else None

@@ -1,0 +1,229 @@
+"""Configuration: parsed once into frozen values; anything unknown, missing or contradictory refuses to start.
+
+A configuration file is YAML with the fields of `Settings`. Every setting has a default that is safe on one machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pdp.core.model import Duration
+from pdp.core.scope import IdentityScope, PatternError
+from pdp.core.wording import SECOND
+from pdp.state.document import Document, DocumentError, Problem, parse_yaml
+from pdp.state.fields import decode
+
+_LONGEST_SOCKET_PATH = 107
+"""Bytes that the kernel takes for the path of a Unix socket."""
+_LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
+
+
+class Tls(Struct, frozen=True, kw_only=True):
+    """Certificates of a listener; with them every caller must show one signed by `client_ca`."""
+
+    certificate: str
+    key: str
+    client_ca: str
+
+
+class Listener(Struct, frozen=True, kw_only=True):
+    """Where a door listens."""
+
+    address: str = ""
+    """`unix:/path`, or `host:port`: loopback, or any address with `tls`. Empty: a socket in the data directory."""
+    mode: str = ""
+    """Mode of the socket file, octal. Empty: 0660 for decisions, 0600 for administration."""
+    tls: Tls | None = None
+    callers: dict[str, list[str]] = {}
+    """Patterns of subjects by pattern of caller: whom a caller may ask about besides itself."""
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Bounds on what is taken on."""
+
+    calls: int = 512
+    """Calls under way at once; further ones are RESOURCE_EXHAUSTED."""
+    streams: int = 2048
+    """Streams and watches open at once, besides calls."""
+    waiting: int = 1024
+    """Decisions that wait at once, for a revision or for the disk; further ones are OVERLOADED."""
+    watches: int = 1024
+    batch: int = 1000
+    """Items of one batch."""
+    facts: int = 10_000
+    """Facts of one administrative write."""
+    message_bytes: int = 4_194_304
+    """Size of one message to either door."""
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """How the facts are kept up to date."""
+
+    max_staleness: Duration = Duration(30 * SECOND)
+    """Age of the last heartbeat at which decisions become STATE_STALE."""
+    heartbeat: Duration = Duration(SECOND)
+    """Interval of the store's heartbeats."""
+
+
+class Journal(Struct, frozen=True, kw_only=True):
+    """How evidence is kept."""
+
+    max_buffered: int = 65_536
+    """Records that may wait for the disk."""
+    segment_bytes: int = 67_108_864
+    flush_interval: Duration = Duration(SECOND // 20)
+    """Longest time until a buffered record is on disk."""
+
+
+class Telemetry(Struct, frozen=True, kw_only=True):
+    """Where spans and metrics go."""
+
+    otlp_endpoint: str = ""
+    """`http://host:port` of an OTLP/gRPC collector; empty: spans are not exported."""
+    sample_ratio: float = 0.1
+    """Share of routine allows without a parent whose spans are exported; denials and durable decisions always are."""
+    resource_ids: bool = False
+    """Whether spans carry resource ids, which may be personal."""
+    prometheus_port: int = 0
+    """Port on loopback for metrics; 0: none."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """All of the sidecar's configuration."""
+
+    data_dir: str = "data"
+    """Where the database, the journal and the sockets are; made with mode 0700."""
+    policies: list[str] = []
+    """Directories of policies; the baseline always applies besides."""
+    decisions: Listener = Listener()
+    administration: Listener = Listener()
+    limits: Limits = Limits()
+    state: State = State()
+    journal: Journal = Journal()
+    telemetry: Telemetry = Telemetry()
+    decision_log: bool = False
+    """Whether each decision is also a log line on standard output."""
+    drain: Duration = Duration(5 * SECOND)
+    """Longest time from SIGTERM to exit."""
+
+    @property
+    def database(self) -> Path:
+        """The embedded store."""
+        return Path(self.data_dir) / "facts.db"
+
+    @property
+    def journal_dir(self) -> Path:
+        """The journal's segments."""
+        return Path(self.data_dir) / "journal"
+
+    def decision_address(self) -> str:
+        """Where DecisionService listens."""
+        return self.decisions.address or f"unix:{Path(self.data_dir).absolute() / 'pdp.sock'}"
+
+    def administration_address(self) -> str:
+        """Where GovernanceService listens."""
+        return self.administration.address or f"unix:{Path(self.data_dir).absolute() / 'admin.sock'}"
+
+
+def load(path: Path) -> Settings:
+    """Read a configuration file; raise DocumentError with every problem, or OSError."""
+    document = parse_yaml(path.read_bytes(), str(path))
+    settings, problems = decode(document, (), Settings, document.data)
+    if settings is None or problems:
+        raise DocumentError(tuple(problems))
+    settings = _relative_to(settings, path.parent)
+    faults = tuple(_faults(settings, document))
+    if faults:
+        raise DocumentError(faults)
+    return settings
+
+
+def check(settings: Settings) -> Settings:
+    """Return settings that did not come from a file, unless they contradict themselves; raise DocumentError."""
+    faults = tuple(_faults(settings, parse_yaml("{}", "settings")))
+    if faults:
+        raise DocumentError(faults)
+    return settings
+
+
+def _relative_to(settings: Settings, base: Path) -> Settings:
+    """Return the settings with relative paths taken from the file's own directory."""
+    return replace(
+        settings,
+        data_dir=str(base / settings.data_dir),
+        policies=[str(base / directory) for directory in settings.policies],
+        decisions=_listener_relative_to(settings.decisions, base),
+        administration=_listener_relative_to(settings.administration, base),
+    )
+
+
+def _listener_relative_to(listener: Listener, base: Path) -> Listener:
+    if listener.tls is None:
+        return listener
+    tls = listener.tls
+    return replace(
+        listener,
+        tls=Tls(
+            certificate=str(base / tls.certificate), key=str(base / tls.key), client_ca=str(base / tls.client_ca)
+        ),
+    )
+
+
+def _faults(settings: Settings, document: Document) -> Iterator[Problem]:
+    for directory in settings.policies:
+        if not Path(directory).is_dir():
+            yield document.problem(("policies",), f"`{directory}` is not a directory")
+    yield from _faults_of_listener("decisions", settings.decisions, settings.decision_address(), document)
+    yield from _faults_of_listener(
+        "administration", settings.administration, settings.administration_address(), document
+    )
+    if settings.decision_address() == settings.administration_address():
+        yield document.problem(("administration", "address"), "must differ from the address of `decisions`")
+    if settings.state.max_staleness <= settings.state.heartbeat:
+        yield document.problem(("state", "max_staleness"), "must be longer than `heartbeat`")
+    if not 0.0 <= settings.telemetry.sample_ratio <= 1.0:
+        yield document.problem(("telemetry", "sample_ratio"), "must be between 0 and 1")
+    for group in ("limits", "journal"):
+        values: Struct = getattr(settings, group)
+        for name in values.__struct_fields__:
+            if getattr(values, name) < 1:
+                yield document.problem((group, name), "must be at least 1")
+
+
+def _faults_of_listener(name: str, listener: Listener, address: str, document: Document) -> Iterator[Problem]:
+    if address.startswith("unix:"):
+        path = address.removeprefix("unix:").removeprefix("//")
+        if len(path.encode()) > _LONGEST_SOCKET_PATH:
+            message = f"`{path}` is longer than the {_LONGEST_SOCKET_PATH} bytes a socket's path may have"
+            yield document.problem((name, "address"), message)
+        if listener.tls is not None:
+            yield document.problem((name, "tls"), "is not for Unix sockets; their file mode admits callers")
+    elif listener.tls is None and not address.startswith(_LOOPBACK):
+        yield document.problem((name, "address"), f"`{address}` is not loopback, so `tls` is required")
+    if listener.mode and not (listener.mode.isdigit() and set(listener.mode) <= set("01234567")):
+        yield document.problem((name, "mode"), f"`{listener.mode}` is not an octal file mode")
+    if listener.callers and listener.tls is None:
+        yield document.problem((name, "callers"), "needs `tls`: without it callers have no identity")
+    if listener.tls is not None:
+        yield from _faults_of_tls(name, listener.tls, document)
+    for caller, subjects in listener.callers.items():
+        yield from _faults_of_patterns(name, caller, subjects, document)
+
+
+def _faults_of_tls(name: str, tls: Tls, document: Document) -> Iterator[Problem]:
+    for field in ("certificate", "key", "client_ca"):
+        path = Path(getattr(tls, field))
+        if not path.is_file():
+            yield document.problem((name, "tls", field), f"`{path}` is not a file")
+
+
+def _faults_of_patterns(name: str, caller: str, subjects: list[str], document: Document) -> Iterator[Problem]:
+    for pattern in (caller, *subjects):
+        try:
+            IdentityScope([pattern])
+        except PatternError as error:
+            yield document.problem((name, "callers", caller), str(error))
