@@ -15,10 +15,15 @@ import re
 from typing import NamedTuple
 
 from pdp.core.lawful import MAX_ID_BYTES, fault_of_text
-from pdp.core.model import Credential
+from pdp.core.model import Credential, Request
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]").search
 _SIMPLE = re.compile(r"[!-~]+").fullmatch
+# Subject, action, type:id and the rest, a line each, of plain characters without `*`; a segment of the resource does
+# not begin with a dot.
+_GLANCE = re.compile(
+    r"[!-)+-~]{1,1024}\n[!-)+\-/-~]+(?:\.[!-)+\-/-~]+){0,32}\n[!-)+-.0-9;-~]+:(?!\.)[!-)+-.0-~]+(?:/(?!\.)[!-)+-.0-~]*){0,64}\n[!-~]{0,1024}"
+).fullmatch
 _NOT_ONE_PATH = frozenset({"*", "**", ".", ".."})
 
 
@@ -51,6 +56,20 @@ def faults_of_request(
     if credential is not None:
         faults += _faults_of_credential(credential)
     return faults
+
+
+def lawful_at_a_glance(request: Request) -> bool:
+    """Whether a request surely has no faults; False says nothing.
+
+    One look at all its text instead of one at each field, which costs an eighth (`benchmarks/test_door.py`).
+    """
+    subject, action, resource = request.subject, request.action, request.resource
+    return bool(
+        subject
+        and action
+        and request.credential is None
+        and _GLANCE(f"{subject}\n{action}\n{resource}\n{request.session}{request.task}{request.subject_type}{request.request_id}")
+    )
 
 
 def _faults_of_subject(id_: str, type_: str) -> list[Fault]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import TypeAlias
 
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from msgspec import Struct
 from msgspec.structs import replace
 from sessionpdp.v1 import decision_pb2 as pb
@@ -16,9 +18,9 @@ from pdp.doors.decision_point import Answer, DecisionPoint
 from pdp.doors.errors import InvalidRequestError
 from pdp.doors.watching import WatchHub
 from pdp.doors.wire import (
-    decision_message,
     duration_of,
     explained_messages,
+    fill_decision,
     permissions_message,
     request_about_session,
     request_of,
@@ -27,6 +29,9 @@ from pdp.doors.wire import (
 _SLICE = 64
 """Items of a batch decided before others get their turn: about a millisecond."""
 
+
+
+Decisions: TypeAlias = RepeatedCompositeFieldContainer[pb.Decision]
 
 
 class BatchBounds(Struct, frozen=True):
@@ -46,60 +51,70 @@ class DecisionHandlers:
     async def check(self, message: pb.CheckRequest, call: Call) -> pb.CheckResponse:
         """Decide one request."""
         request = request_of(message, call.caller)
-        answer = await self._point.check(request, call, message.traceparent)
-        return pb.CheckResponse(decision=_message(answer))
+        response = pb.CheckResponse()
+        _fill(response.decision, await self._point.check(request, call, message.traceparent))
+        return response
 
     async def check_batch(self, message: pb.CheckBatchRequest, call: Call) -> pb.CheckBatchResponse:
         """Decide each item for itself, in order."""
-        return pb.CheckBatchResponse(decisions=await self._decide_all(message.checks, call))
+        response = pb.CheckBatchResponse()
+        await self._decide_all(message.checks, call, response.decisions)
+        return response
 
     async def check_stream(self, message: pb.CheckStreamRequest, call: Call) -> pb.CheckStreamResponse:
         """Decide one batch of a stream."""
         if message.HasField("timeout"):
             call = _with_timeout(call, message)
-        decisions = await self._decide_all(message.checks, call)
-        return pb.CheckStreamResponse(correlation_id=message.correlation_id, decisions=decisions)
+        response = pb.CheckStreamResponse(correlation_id=message.correlation_id)
+        await self._decide_all(message.checks, call, response.decisions)
+        return response
 
     async def explain(self, message: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
         """Decide one request and show every row of the table."""
         answer, rows = await self._point.explain(request_of(message.check, call.caller), _traced(call, message.check))
-        return pb.ExplainResponse(decision=_message(answer), checks=explained_messages(rows))
+        response = pb.ExplainResponse(checks=explained_messages(rows))
+        _fill(response.decision, answer)
+        return response
 
     async def watch(self, message: pb.WatchRequest, call: Call) -> AsyncIterator[pb.WatchResponse]:
         """Yield the decision now and at each change."""
         request = request_of(message.check, call.caller)
         async for answer in self._watches.watch(request, _traced(call, message.check)):
-            yield pb.WatchResponse(decision=_message(answer))
+            response = pb.WatchResponse()
+            _fill(response.decision, answer)
+            yield response
 
     async def list_permissions(self, message: pb.ListPermissionsRequest, call: Call) -> pb.ListPermissionsResponse:
         """List what a session may do now."""
         request = request_about_session(message, call.caller)
         return permissions_message(await self._point.permissions(request, call))
 
-    async def _decide_all(self, checks: Sequence[pb.CheckRequest], call: Call) -> list[pb.Decision]:
+    async def _decide_all(self, checks: Sequence[pb.CheckRequest], call: Call, decisions: Decisions) -> None:
+        """Decide each item for itself, and add its decision; those that must wait do so together."""
         if len(checks) > self._most_items:
             fault = Fault("checks", f"has {len(checks)} items, at most {self._most_items} are taken")
             raise InvalidRequestError([fault])
-        decisions: list[pb.Decision] = []
         named: set[str] = set()
-        waiting: list[tuple[int, asyncio.Task[Answer]]] = []
+        waiting: list[tuple[pb.Decision, asyncio.Task[Answer]]] = []
         for position, check in enumerate(checks):
             if position % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)
-            try:
-                request = _item(check, call, named)
-            except InvalidRequestError as error:
-                decisions.append(_message(self._point.invalid(error.message)))
-                continue
-            answer = self._point.check_at_once(request, call, check.traceparent)
-            if answer is None:
-                waiting.append((position, self._start(request, call, check.traceparent)))
-                decisions.append(pb.Decision())
+            answer = self._decide_one(check, call, named)
+            if isinstance(answer, Answer):
+                _fill(decisions.add(), answer)
             else:
-                decisions.append(_message(answer))
-        for position, task in waiting:
-            decisions[position] = _message(await task)
-        return decisions
+                waiting.append((decisions.add(), answer))
+        for message, task in waiting:
+            _fill(message, await task)
+
+    def _decide_one(self, check: pb.CheckRequest, call: Call, named: set[str]) -> Answer | asyncio.Task[Answer]:
+        try:
+            request = _item(check, call, named)
+        except InvalidRequestError as error:
+            return self._point.invalid(error.message)
+        return self._point.check_at_once(request, call, check.traceparent) or self._start(
+            request, call, check.traceparent
+        )
 
     def _start(self, request: Request, call: Call, traceparent: str) -> asyncio.Task[Answer]:
         """Decide beside the other items, so that a batch of durable decisions shares one fsync."""
@@ -116,8 +131,8 @@ def _item(check: pb.CheckRequest, call: Call, named: set[str]) -> Request:
     return request
 
 
-def _message(answer: Answer) -> pb.Decision:
-    return decision_message(answer.decision, answer.decision_id, answer.trace.trace_id)
+def _fill(message: pb.Decision, answer: Answer) -> None:
+    fill_decision(message, answer.decision, answer.decision_id, answer.trace.trace_id)
 
 
 def _traced(call: Call, check: pb.CheckRequest) -> Call:

@@ -14,7 +14,7 @@ from sessionpdp.v1 import reasons_pb2
 
 from pdp.core.decision import Allow, Decision, Deny
 from pdp.core.explain import Explained, Verdict
-from pdp.core.lawful_request import Fault, faults_of_request
+from pdp.core.lawful_request import Fault, faults_of_request, lawful_at_a_glance
 from pdp.core.model import (
     NO_ATTRIBUTES,
     Approval,
@@ -60,39 +60,46 @@ def request_of(message: pb.CheckRequest, caller: Caller | None) -> Request:
     """Return the request a message carries; raise InvalidRequestError with every fault."""
     subject, action, resource = message.subject, message.action, message.resource
     faults: list[Fault] = []
-    credential = _credential(message.credential, faults) if message.HasField("credential") else None
-    faults += faults_of_request(
-        subject=subject.id,
-        action=action.name,
-        resource_type=resource.type,
-        resource_id=resource.id,
-        subject_type=subject.type,
-        session=message.session_id,
-        task=message.task_id,
-        request_id=message.request_id,
-        credential=credential,
-    )
-    context = _attributes("context", message.context, faults) if message.HasField("context") else NO_ATTRIBUTES
-    properties = [
-        _attributes(f"{name}.properties", part.properties, faults) if part.HasField("properties") else NO_ATTRIBUTES
-        for name, part in (("subject", subject), ("action", action), ("resource", resource))
-    ]
-    if faults:
-        raise InvalidRequestError(faults)
-    return Request(
+    request = Request(
         subject.id,
         action.name,
         f"{resource.type}:{resource.id}",
         message.session_id,
         message.task_id,
-        context,
-        credential,
+        _attributes("context", message.context, faults) if message.HasField("context") else NO_ATTRIBUTES,
+        _credential(message.credential, faults) if message.HasField("credential") else None,
         caller,
         subject.type,
-        *properties,
+        _properties("subject", subject, faults) if subject.HasField("properties") else NO_ATTRIBUTES,
+        _properties("action", action, faults) if action.HasField("properties") else NO_ATTRIBUTES,
+        _properties("resource", resource, faults) if resource.HasField("properties") else NO_ATTRIBUTES,
         message.at_least_revision,
         message.request_id,
     )
+    if faults or not lawful_at_a_glance(request):
+        _refuse_unlawful(request, resource.type, resource.id, faults)
+    return request
+
+
+def _refuse_unlawful(request: Request, resource_type: str, resource_id: str, faults: list[Fault]) -> None:
+    """Raise InvalidRequestError with every fault, if there is any."""
+    named = faults_of_request(
+        subject=request.subject,
+        action=request.action,
+        resource_type=resource_type,
+        resource_id=resource_id,
+        subject_type=request.subject_type,
+        session=request.session,
+        task=request.task,
+        request_id=request.request_id,
+        credential=request.credential,
+    )
+    if named or faults:
+        raise InvalidRequestError([*named, *faults])
+
+
+def _properties(name: str, part: pb.Subject | pb.Action | pb.Resource, faults: list[Fault]) -> Attributes:
+    return _attributes(f"{name}.properties", part.properties, faults)
 
 
 def request_about_session(message: pb.ListPermissionsRequest, caller: Caller | None) -> Request:
@@ -196,32 +203,35 @@ def _refuse(message: str) -> None:
     raise _AttributesError(message)
 
 
-def decision_message(decision: Decision, decision_id: str, trace_id: str) -> pb.Decision:
-    """Return the wire form of a decision."""
-    message = pb.Decision(
-        decision_id=decision_id,
-        trace_id=trace_id,
-        policies=decision.policies,
-        revision=decision.revision,
-        policy_version=decision.policy_version,
-        evaluated_at=timestamp(decision.evaluated_at),
-    )
+def fill_decision(message: pb.Decision, decision: Decision, decision_id: str, trace_id: str) -> None:
+    """Write a decision into an empty message.
+
+    Field by field and in place: half the cost of a constructor call and a copy (`benchmarks/test_door.py`).
+    """
+    message.decision_id = decision_id
+    message.trace_id = trace_id
+    message.revision = decision.revision
+    message.policy_version = decision.policy_version
+    message.policies.extend(decision.policies)
+    _fill_timestamp(message.evaluated_at, decision.evaluated_at)
     if isinstance(decision, Allow):
         _fill_allow(message, decision)
     else:
         _fill_deny(message, decision)
-    return message
+
+
+def _fill_timestamp(message: timestamp_pb2.Timestamp, instant: Instant) -> None:
+    message.seconds, message.nanos = divmod(instant, SECOND)
 
 
 def _fill_allow(message: pb.Decision, allow: Allow) -> None:
     grant = allow.grant
     session, approval = grant.session, grant.approval
     message.outcome = _ALLOW
-    message.reasons.add(
-        code=CODE_NUMBERS[allow.code],  # type: ignore[arg-type]  # enum values are ints at run time
-        message=_granted(allow),
-        subject_of_reason=f"session:{session.id}",
-    )
+    reason = message.reasons.add()
+    reason.code = CODE_NUMBERS[allow.code]  # type: ignore[assignment]  # enum values are ints at run time
+    reason.message = _granted(allow)
+    reason.subject_of_reason = f"session:{session.id}"
     message.identity_id = grant.identity.id
     message.owner = grant.identity.owner
     message.session_id = session.id
@@ -230,11 +240,9 @@ def _fill_allow(message: pb.Decision, allow: Allow) -> None:
     if approval is not None:
         message.approval_id = approval.id
         message.ticket = approval.ticket
-    seconds, nanos = divmod(allow.valid_until, SECOND)
-    message.valid_until.seconds = seconds
-    message.valid_until.nanos = nanos
-    if allow.obligations:
-        message.obligations.extend(_obligation(obligation) for obligation in allow.obligations)
+    _fill_timestamp(message.valid_until, allow.valid_until)
+    for obligation in allow.obligations:
+        _fill_obligation(message.obligations.add(), obligation)
 
 
 def _granted(allow: Allow) -> str:
@@ -272,11 +280,10 @@ def reason_messages(denials: Iterable[Denial]) -> list[pb.Reason]:
     ]
 
 
-def _obligation(obligation: Obligation) -> pb.Obligation:
-    message = pb.Obligation(type=obligation.type)
+def _fill_obligation(message: pb.Obligation, obligation: Obligation) -> None:
+    message.type = obligation.type
     if obligation.parameters:
         message.parameters.update(obligation.parameters)
-    return message
 
 
 def explained_messages(rows: Sequence[Explained]) -> list[pb.ExplainedCheck]:

@@ -28,8 +28,9 @@ class FaultyDisk:
         self._room = room
 
     def break_(self) -> None:
-        """Fail every operation with EIO, syncs of what was written before included."""
+        """Fail every operation with EIO, syncs of what was written before and those that hang included."""
         self._broken = True
+        self._going.set()
 
     def stall(self) -> None:
         """Let syncs hang until `mend`."""

@@ -189,7 +189,7 @@ class Journal:
         self._closed = True
         self._writer.stop(timeout_s)
         # A disk that hangs in a sync cannot be interrupted; the thread is a daemon, so the process can still end.
-        ended = await asyncio.to_thread(self._writer.join, timeout_s + 1.0)
+        ended = await asyncio.to_thread(self._writer.join, timeout_s + 0.5)
         await asyncio.sleep(0)
         self._lost = self._held()
         if self._lost:

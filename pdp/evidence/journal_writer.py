@@ -231,11 +231,11 @@ class JournalWriter:
         self.last_sync_s, self._flush_at = ended - started, ended + self._flush_interval_s
         self._recovered()
         batches, self.unsynced = self.unsynced, []
+        self._release(sum(len(batch.records) for batch in batches))
         for batch in batches:
             self._outcome.written(tuple(batch.waiting.values()))
             self._ledger.count(batch.records)
             self._settle(batch)
-        self._release(sum(len(batch.records) for batch in batches))
         sealed = self._log.rotate()
         if sealed is not None:
             self._ledger.seal(sealed)
@@ -264,10 +264,10 @@ class JournalWriter:
     def _refuse(self, batch: Batch) -> None:
         """Tell those who wait for a record of the batch, and settle the others."""
         futures = tuple(batch.waiting.values())
+        self._release(len(futures))
         if futures and self.trouble is not None:
             self._outcome.failed(futures, self.trouble.error)
         self._settle(Batch(batch.buffered, {}, settled=batch.settled))
-        self._release(len(futures))
 
     def _settle(self, batch: Batch) -> None:
         if not batch.settled and batch.records:

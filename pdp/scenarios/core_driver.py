@@ -116,9 +116,7 @@ class CoreDriver:
     async def permissions(self, spec: PermissionsSpec) -> ObservedPermissions:
         """List what the session may do."""
         values = {name: getattr(spec, name) for name in spec.__struct_fields__}
-        listed = permissions(
-            self._request(CheckSpec(**values, action="", resource="")), self._snapshot, self._now
-        )
+        listed = permissions(self._request(CheckSpec(**values, action="", resource="")), self._snapshot, self._now)
         pairs = tuple(ObservedPermission(item.action, item.resource, item.conditions) for item in listed.permissions)
         return ObservedPermissions(pairs, tuple(map(_reason, listed.denials)))
 

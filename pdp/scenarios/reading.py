@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -42,7 +41,6 @@ from pdp.scenarios.written import (
     WrittenCheck,
     WrittenDeed,
     WrittenExpectation,
-    WrittenFacts,
     WrittenPermissionList,
     WrittenRevocation,
     WrittenRows,
@@ -51,6 +49,7 @@ from pdp.scenarios.written import (
 )
 from pdp.state.document import Document, DocumentError, Plain, Problem, parse_yaml
 from pdp.state.document import Path as KeyPath
+from pdp.state.facts_file import decode_facts, parse_facts
 from pdp.state.fields import decode
 from pdp.state.policy_files import PolicyFile, compile_files, read
 
@@ -155,17 +154,16 @@ class _Reading:
             return tuple(fact for number, item in enumerate(data) for fact in self._facts((*path, number), item))
         if isinstance(data, str):
             return self._facts_of_file(self._folder / data)
-        written = self._decode(path, WrittenFacts, data)
-        return () if written is None else tuple(_flat(written))
+        facts, problems = decode_facts(self._document, path, data)
+        self._problems += problems
+        return tuple(facts)
 
     def _facts_of_file(self, path: Path) -> tuple[AnyFact, ...]:
         try:
-            document = parse_yaml(_content(path), str(path))
-            written, problems = decode(document, (), WrittenFacts, document.data)
+            return tuple(parse_facts(_content(path), str(path)))
         except DocumentError as error:
-            written, problems = None, list(error.problems)
-        self._problems += problems
-        return () if written is None else tuple(_flat(written))
+            self._problems += error.problems
+            return ()
 
     def _step(self, path: KeyPath, data: Plain) -> Step | None:
         written = self._decode(path, WrittenStep, data)
@@ -201,7 +199,7 @@ class _Reading:
             case "at":
                 return SetClock(value)
             case "apply":
-                return Write(tuple(_flat(value)))
+                return Write(self._facts((*path, verb), data[verb]))
             case "remove":
                 return Remove(value.kind, value.id)
             case "revoke":
@@ -310,11 +308,6 @@ def _spec(written: WrittenCheck) -> CheckSpec:
         resource_properties=written.properties.resource,
         request_id=written.request_id,
     )
-
-
-def _flat(facts: WrittenFacts) -> Iterator[AnyFact]:
-    for name in facts.__struct_fields__:
-        yield from getattr(facts, name)
 
 
 def _outcome(code: Code | None) -> Outcome | None:

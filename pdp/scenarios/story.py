@@ -136,9 +136,7 @@ class Break(Struct, frozen=True):
     fault: ServiceFault
 
 
-Action: TypeAlias = (
-    Ask | AskWhy | AskWhat | Advance | SetClock | Write | Remove | Revoke | Amend | SwapPolicies | Break
-)
+Action: TypeAlias = Ask | AskWhy | AskWhat | Advance | SetClock | Write | Remove | Revoke | Amend | SwapPolicies | Break
 
 
 class Step(Struct, frozen=True):

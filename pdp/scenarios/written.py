@@ -4,36 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from pdp.core.model import (
-    Approval,
-    Attribute,
-    Credential,
-    Duration,
-    Entitlement,
-    FactKind,
-    Identity,
-    Instant,
-    Revocation,
-    RevocationTarget,
-    Session,
-    Signal,
-    Task,
-)
+from pdp.core.model import Attribute, Credential, Duration, FactKind, Instant, RevocationTarget
 from pdp.core.policy.compile import WrittenObligation
 from pdp.core.reasons import Code
 from pdp.scenarios.driver import Outcome, ServiceFault
-
-
-class WrittenFacts(Struct, frozen=True):
-    """Facts by kind, as in a facts file."""
-
-    identities: tuple[Identity, ...] = ()
-    entitlements: tuple[Entitlement, ...] = ()
-    approvals: tuple[Approval, ...] = ()
-    tasks: tuple[Task, ...] = ()
-    sessions: tuple[Session, ...] = ()
-    revocations: tuple[Revocation, ...] = ()
-    signals: tuple[Signal, ...] = ()
 
 
 class WrittenProperties(Struct, frozen=True):
@@ -152,7 +126,7 @@ class WrittenStep(Struct, frozen=True):
     permissions: WrittenPermissions | None = None
     advance: Duration | None = None
     at: Instant | None = None
-    apply: WrittenFacts | None = None
+    apply: object = None
     remove: WrittenRemoval | None = None
     revoke: WrittenRevocation | None = None
     policies: object = None

@@ -129,7 +129,7 @@ class _Reading:
         if not isinstance(data, dict):
             self.refuse(path, f"must be a mapping, not {_sort_of(data)}")
             return None
-        known = _fields_of(type_)
+        known = fields_of(type_)
         before = len(self.problems)
         for key in data:
             if key not in known:
@@ -282,7 +282,7 @@ _SHAPES: Sequence[tuple[type | tuple[type, ...], type | tuple[type, ...]]] = (
 
 
 @lru_cache(maxsize=256)
-def _fields_of(type_: type[Struct]) -> Mapping[str, FieldInfo]:
+def fields_of(type_: type[Struct]) -> Mapping[str, FieldInfo]:
     """Return the fields an author may give, by the key they are written with."""
     hidden = _WRITTEN_BY_THE_STORE if issubclass(type_, Fact) else ()
     return {info.encode_name: info for info in fields(type_) if info.name not in hidden}

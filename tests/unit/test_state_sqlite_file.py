@@ -164,7 +164,7 @@ async def test_a_damaged_database_is_refused_and_left_alone(path: Path, with_log
     data = bytearray(content(path))
     for page in range(1, len(data) // 4096):
         data[page * 4096 + 8 : page * 4096 + 200] = b"\xff" * 192
-    overwrite(path, data)
+    overwrite(path, bytes(data))
     if with_log:
         # As long as one valid frame, so that it counts as a log to recover, yet repairs nothing.
         overwrite(path.with_name("state.db-wal"), log[: 32 + 24 + 4096])

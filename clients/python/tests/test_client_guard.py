@@ -145,6 +145,8 @@ def test_a_placeholder_must_be_a_parameter(pdp: FakePDP) -> None:
 
     with pytest.raises(ValueError, match="`resource` names `nmae`, which is no parameter"):
         guarded(pdp, subject="x", action="a", resource="r:{nmae}")(read)
+    with pytest.raises(ValueError, match="`resource` formats `name`, which a callable must do"):
+        guarded(pdp, subject="x", action="a", resource="r:{name!r}")(read)
 
 
 def test_an_obligation_is_fulfilled_before_the_code_runs() -> None:

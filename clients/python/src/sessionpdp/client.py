@@ -231,7 +231,7 @@ def _cancelled_after(
         silent.set()
         call.cancel()
 
-    timer = threading.Timer(seconds, cancel)
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), cancel)
     timer.daemon = True
     timer.start()
     try:

@@ -14,13 +14,15 @@ import string
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack, cast
 
 from sessionpdp.decision import Decision, GuardCode, Obligation
 from sessionpdp.request import Attributes, Check, CheckFields, Credential, InvalidCheck
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from sessionpdp.request import Action, Resource, Subject
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -128,9 +130,9 @@ def _accept(decision: Decision, fulfil: Fulfil) -> tuple[Decision, tuple[Obligat
 def guarded(
     pdp: Checker | AsyncChecker,
     *,
-    subject: str | Callable[..., Any],
-    action: str | Callable[..., Any],
-    resource: str | Callable[..., Any],
+    subject: str | Callable[..., str | Subject],
+    action: str | Callable[..., str | Action],
+    resource: str | Callable[..., str | Resource],
     session: str | Callable[..., str] = "",
     task: str | Callable[..., str] = "",
     context: Attributes | Callable[..., Attributes | None] | None = None,
@@ -142,24 +144,16 @@ def guarded(
     A field is a callable, which gets the arguments of the call, or text whose `{placeholders}` name
     parameters of the function (`"database:{name}"`, `"file:{document.path}"`). A placeholder that is only
     part of the text fills one segment: a value that is empty or contains a separator is denied, so that
-    an argument cannot lead to another resource. Use a callable where that is meant.
+    an argument cannot lead to another resource. Use a callable where that is meant, or to format a value.
 
     Coroutine functions need an asyncio client, other functions a blocking one; generators are refused,
-    because they run after the call. Raises `TypeError` for these, `ValueError` for an unknown parameter.
+    because they run after the call. Raises `TypeError` for these, `ValueError` for a bad placeholder.
     """
-    planned: Mapping[str, object] = {
-        "subject": subject,
-        "action": action,
-        "resource": resource,
-        "session": session,
-        "task": task,
-        "context": context,
-        "credential": credential,
-    }
+    fields = {"subject": subject, "action": action, "resource": resource, "session": session, "task": task}
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        plan = _Plan(inspect.signature(function), planned)
-        plan.refuse_unknown_placeholders()
+        plan = _Plan(inspect.signature(function), {**fields, "context": context, "credential": credential})
+        plan.refuse_bad_placeholders()
         return _guard_function(function, pdp, plan, fulfil or {})
 
     return decorate
@@ -198,13 +192,22 @@ class _Plan:
     signature: inspect.Signature
     fields: Mapping[str, object]
 
-    def refuse_unknown_placeholders(self) -> None:
+    def refuse_bad_placeholders(self) -> None:
         for field, value in self.fields.items():
-            for name in _placeholders(value) if isinstance(value, str) else ():
-                parameter = name.partition(".")[0].partition("[")[0]
-                if parameter not in self.signature.parameters:
-                    msg = f"`{field}` names `{parameter}`, which is no parameter of the function"
-                    raise ValueError(msg)
+            if isinstance(value, str):
+                for _, name, form, conversion in string.Formatter().parse(value):
+                    self._refuse_bad_placeholder(field, name, form or conversion)
+
+    def _refuse_bad_placeholder(self, field: str, name: str | None, form: str | None) -> None:
+        if name is None:
+            return  # literal text
+        parameter = name.partition(".")[0].partition("[")[0]
+        if parameter not in self.signature.parameters:
+            msg = f"`{field}` names `{parameter}`, which is no parameter of the function"
+            raise ValueError(msg)
+        if form:
+            msg = f"`{field}` formats `{name}`, which a callable must do"
+            raise ValueError(msg)
 
     def check(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Check:
         bound = self.signature.bind(*args, **kwargs)
@@ -219,10 +222,6 @@ def _value(field: str, planned: object, bound: inspect.BoundArguments) -> object
     if isinstance(planned, str):
         return _filled(field, planned, bound.arguments)
     return planned
-
-
-def _placeholders(template: str) -> list[str]:
-    return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
 
 
 def _filled(field: str, template: str, arguments: Mapping[str, object]) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import grpc
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from sessionpdp.coalescer import Batch
 
     Stream: TypeAlias = grpc.aio.StreamStreamCall[decision_pb2.CheckStreamRequest, decision_pb2.CheckStreamResponse]
+
+# Seconds. A timeout of nothing would be a mistake in the message, which ends the stream for all.
+_SHORTEST_TIMEOUT: Final = 0.001
 
 
 class CheckStream:
@@ -78,7 +81,7 @@ class CheckStream:
             correlation_id=batch.correlation_id,
             checks=[pending.request for pending in batch.items],
         )
-        remaining = max(batch.last_deadline - time.monotonic(), 0)
+        remaining = max(batch.last_deadline - time.monotonic(), _SHORTEST_TIMEOUT)
         message.timeout.FromMicroseconds(int(remaining * 1_000_000))
         try:
             # Of a broken stream the listener learns why, and answers the batch.

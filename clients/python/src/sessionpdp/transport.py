@@ -143,8 +143,9 @@ class PerLoop(Generic[T]):
         return by_loop.pop(asyncio.get_running_loop(), None)
 
     def _begin(self) -> dict[asyncio.AbstractEventLoop, T]:
+        process = os.getpid()
         # Seen with grpcio 1.85: after such a fork, calls of the child hang, or gRPC aborts the process.
-        if self._by_process:
+        if any(other != process for other in list(self._by_process)):
             msg = "the asyncio client was used before the fork, which grpc.aio does not survive: fork first"
             raise RuntimeError(msg)
-        return self._by_process.setdefault(os.getpid(), {})
+        return self._by_process.setdefault(process, {})

@@ -1,0 +1,220 @@
+"""The journal on a failing disk: durable records fail at once, others wait, nothing is torn or lost in silence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from pdp.core.model import Instant
+from pdp.evidence.faulty_disk import FaultyDisk
+from pdp.evidence.journal import Journal
+from pdp.evidence.journal_reader import Verified, read, verify
+from pdp.evidence.record import AnyRecord, LifecycleRecord
+from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError
+
+NOW = Instant(1_772_355_600_000_000_000)
+
+
+def event(name: str) -> LifecycleRecord:
+    """Return a small record."""
+    return LifecycleRecord(name=name, at=NOW)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread brings about."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  # what happens on a thread of the product sets no event of ours
+            await asyncio.sleep(0.001)
+
+
+class Story:
+    """A journal on a faulty disk."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.disk = FaultyDisk()
+        self.settled: list[AnyRecord] = []
+        self.journal = Journal(
+            directory, disk=self.disk, max_buffered=8, flush_interval_s=0.001, on_written=self.settled.extend
+        )
+        self.journal.open()
+
+    async def durable(self, name: str) -> None:
+        """Append durably and wait."""
+        future = self.journal.append(event(name), durable=True)
+        assert future is not None
+        await future
+
+    def names(self) -> list[object]:
+        """Return the names of all events on disk."""
+        return [entry.record()["name"] for entry in read(self.directory)]
+
+
+@pytest.fixture
+async def story(tmp_path: Path) -> AsyncIterator[Story]:
+    """Return a story on a disk that works so far."""
+    told = Story(tmp_path)
+    yield told
+    told.disk.mend()
+    await told.journal.close()
+
+
+async def test_a_durable_record_fails_when_the_disk_is_full(story: Story) -> None:
+    """With the reason, and health says so."""
+    story.disk.fill()
+    with pytest.raises(EvidenceUnavailableError, match="No space left on device"):
+        await story.durable("a")
+    assert (story.journal.healthy, story.journal.status().error) == (False, "[Errno 28] No space left on device")
+
+
+async def test_durable_records_fail_at_once_while_the_disk_is_down(story: Story) -> None:
+    """Nobody waits for a disk that is known to be broken."""
+    story.disk.break_()
+    for _ in range(3):
+        with pytest.raises(EvidenceUnavailableError):
+            await story.durable("a")
+    assert story.journal.status().held == 0
+
+
+async def test_buffered_records_wait_for_the_disk(story: Story) -> None:
+    """In order, behind a note of the outage; a durable one that failed never appears."""
+    await story.durable("a")
+    story.disk.break_()
+    story.journal.append(event("b"))
+    await until(lambda: not story.journal.healthy)
+    with pytest.raises(EvidenceUnavailableError):
+        await story.durable("refused")
+    story.journal.append(event("c"))
+    story.disk.mend()
+    await until(lambda: story.journal.status().held == 0)
+    assert story.names() == ["a", "journal_recovered", "b", "c"]
+    assert isinstance(verify(story.directory), Verified)
+
+
+async def test_health_comes_back_by_itself(story: Story) -> None:
+    """Without any traffic: a sidecar that is not serving gets none."""
+    story.disk.fill()
+    with pytest.raises(EvidenceUnavailableError):
+        await story.durable("a")
+    story.disk.mend()
+    await until(lambda: story.journal.healthy)
+    await story.durable("b")
+    assert story.names() == ["journal_recovered", "b"]
+
+
+async def test_a_partly_written_batch_is_cut_off(story: Story) -> None:
+    """A reader never sees half a record once the disk is back."""
+    await story.durable("a")
+    story.disk.fill(room=50)
+    story.journal.append(event("b"))
+    await until(lambda: not story.journal.healthy)
+    story.disk.mend()
+    await until(lambda: story.journal.status().held == 0)
+    assert story.names() == ["a", "journal_recovered", "b"]
+    assert isinstance(verify(story.directory), Verified)
+
+
+async def test_what_a_failed_sync_may_have_lost_is_written_again(story: Story) -> None:
+    """Everything since the last good sync, not only the last batch."""
+    await story.durable("a")
+    story.disk.stall()
+    for name in "bcd":
+        story.journal.append(event(name))
+    waiting = asyncio.ensure_future(story.durable("e"))
+    await until(lambda: bool(story.journal._writer.unsynced))
+    story.disk.break_()
+    with pytest.raises(EvidenceUnavailableError):
+        await waiting
+    story.disk.mend()
+    await until(lambda: story.journal.status().held == 0 and story.journal.healthy)
+    assert story.names() == ["a", "journal_recovered", "b", "c", "d"]
+    assert isinstance(verify(story.directory), Verified)
+
+
+async def test_telemetry_goes_on_while_the_disk_is_down(story: Story) -> None:
+    """Each record that counts is handed on once, whenever it reaches the disk."""
+    story.disk.break_()
+    story.journal.append(event("a"))
+    await until(lambda: len(story.settled) == 1)
+    story.disk.mend()
+    await until(lambda: story.journal.status().held == 0)
+    assert story.settled == [event("a")]
+
+
+async def test_a_full_buffer_refuses_records(story: Story) -> None:
+    """Memory is bounded, and nothing is dropped to make room."""
+    story.disk.break_()
+    for number in range(8):
+        story.journal.append(event(str(number)))
+    await until(lambda: not story.journal.healthy)
+    with pytest.raises(BufferFullError, match="8 records wait for the disk"):
+        story.journal.append(event("8"))
+    assert not await story.journal.room(0.01)
+    story.disk.mend()
+    assert await story.journal.room(30)
+    story.journal.append(event("8"))
+    await until(lambda: story.journal.status().held == 0)
+    assert story.names() == ["journal_recovered", *(str(number) for number in range(9))]
+
+
+async def test_all_who_wait_for_room_get_it(story: Story) -> None:
+    """More of them than there is room at once."""
+    story.disk.break_()
+    for number in range(8):
+        story.journal.append(event(str(number)))
+
+    async def wait_and_append(name: str) -> None:
+        assert await story.journal.room(30)
+        story.journal.append(event(name))
+
+    waiting = [asyncio.ensure_future(wait_and_append(f"w{number}")) for number in range(30)]
+    await until(lambda: not story.journal.healthy)
+    story.disk.mend()
+    await asyncio.gather(*waiting)
+    await until(lambda: story.journal.status().held == 0)
+    assert len(story.names()) == 1 + 8 + 30
+
+
+async def test_durable_records_that_arrive_during_a_sync_share_the_next(story: Story) -> None:
+    """Group commit: the slower the disk, the larger the groups."""
+    story.disk.stall()
+    first = asyncio.ensure_future(story.durable("first"))
+    await until(lambda: bool(story.journal._writer.unsynced))
+    others = [asyncio.ensure_future(story.durable(str(number))) for number in range(5)]
+    await asyncio.sleep(0)
+    story.disk.mend()
+    await asyncio.gather(first, *others)
+    assert story.disk.syncs == 2
+
+
+async def test_closing_with_a_broken_disk_counts_what_is_given_up(
+    story: Story, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In bounded time, and it is said."""
+    story.disk.break_()
+    story.journal.append(event("a"))
+    story.journal.append(event("b"))
+    assert await story.journal.close(0.05) == 2
+    assert story.journal.status().lost == 2
+    assert "closed with 2 records that could not be written" in caplog.text
+
+
+async def test_closing_does_not_wait_for_a_disk_that_hangs(story: Story) -> None:
+    """A sync cannot be interrupted, the process can still end."""
+    story.disk.stall()
+    story.journal.append(event("a"))
+    assert await story.journal.close(0.01) == 1
+
+
+async def test_the_lag_is_the_age_of_the_oldest_record(story: Story) -> None:
+    """Wherever the writer keeps it; zero when all is on disk."""
+    story.disk.break_()
+    story.journal.append(event("a"))
+    await until(lambda: not story.journal.healthy)
+    assert story.journal.status().lag_s > 0
+    story.disk.mend()
+    await until(lambda: story.journal.status().held == 0)
+    assert story.journal.status().lag_s == 0

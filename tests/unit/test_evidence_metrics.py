@@ -1,0 +1,146 @@
+"""Metrics: what is counted, in which buckets, and that no label is unbounded."""
+
+from __future__ import annotations
+
+import urllib.request
+
+import pytest
+from msgspec.structs import replace
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric
+from opentelemetry.sdk.resources import Resource
+from prometheus_client import CollectorRegistry
+
+from pdp.core.decide import refuse
+from pdp.core.model import Instant, Request
+from pdp.core.reasons import Code
+from pdp.core.snapshot import Snapshot
+from pdp.evidence.journal import JournalStatus
+from pdp.evidence.metrics import Gauges, MemoryReader, Metrics, PrometheusEndpoint, PrometheusReader, Sources
+from pdp.evidence.record import DecisionRecord, LifecycleRecord
+from pdp.evidence.tally import BOUNDS_NS, DecisionTally
+from pdp.evidence.trace import TraceContext
+
+NOW = Instant(1_772_355_600_000_000_000)
+STATUS = JournalStatus(
+    healthy=True, error="", held=5, lag_s=0.25, unsynced_bytes=0, sequence=9, last_sync_s=0.001, errors=2, lost=0
+)
+SOURCES = Sources(Gauges(lambda: 42, lambda: 1.5, lambda: 3), lambda: STATUS, lambda: 7)
+RESOURCE = Resource({"service.name": "pdp"})
+
+
+def denial(code: Code = Code.STATE_STALE, nanos: int = 1_000, method: str = "Check") -> DecisionRecord:
+    """Return the record of a deny that took `nanos`."""
+    return DecisionRecord(
+        decision_id="d", trace=TraceContext("a" * 32, "b" * 16), method=method, request=Request("a", "b", "c:d"),
+        decision=refuse(code, "why", Snapshot(), NOW), started_at=NOW, ended_at=Instant(NOW + nanos),
+    )  # fmt: skip
+
+
+class Collected:
+    """Metrics with a reader to look at them."""
+
+    def __init__(self) -> None:
+        tally = DecisionTally(NOW)
+        self._reader = MemoryReader(tally, RESOURCE)
+        self.metrics = Metrics(SOURCES, RESOURCE, tally, [self._reader])
+
+    def all(self) -> dict[str, Metric]:
+        """Return all metrics by name."""
+        data = self._reader.get_metrics_data()
+        assert data is not None
+        scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
+        return {metric.name: metric for scope in scopes for metric in scope.metrics}
+
+    def values(self, name: str) -> dict[tuple[tuple[str, object], ...], object]:
+        """Return the values of a counter or gauge by labels."""
+        points = self.all()[name].data.data_points
+        return {
+            tuple(sorted((point.attributes or {}).items())): point.value
+            for point in points
+            if not isinstance(point, HistogramDataPoint) and hasattr(point, "value")
+        }
+
+
+@pytest.fixture
+def collected() -> Collected:
+    """Return fresh metrics."""
+    return Collected()
+
+
+def test_decisions_are_counted_by_method_outcome_and_code(collected: Collected) -> None:
+    """Events of the process are no decisions."""
+    collected.metrics.count([denial(), denial(), denial(Code.OVERLOADED), LifecycleRecord(name="started", at=NOW)])
+    labels = (("method", "Check"), ("outcome", "deny"))
+    expected = {(("code", "STATE_STALE"), *labels): 2, (("code", "OVERLOADED"), *labels): 1}
+    assert expected == collected.values("pdp.decisions")
+
+
+@pytest.mark.parametrize(
+    ("nanos", "bucket"),
+    [(0, 0), (1_000, 0), (1_001, 1), (100_000_000, len(BOUNDS_NS) - 1), (100_000_001, len(BOUNDS_NS))],
+)
+def test_a_duration_falls_into_its_bucket(collected: Collected, nanos: int, bucket: int) -> None:
+    """Upper bounds are inclusive, and the last bucket has none."""
+    collected.metrics.count([denial(nanos=nanos)])
+    (point,) = collected.all()["pdp.decision.duration"].data.data_points
+    assert isinstance(point, HistogramDataPoint)
+    assert (point.count, point.bucket_counts[bucket], point.sum) == (1, 1, nanos / 1e9)
+    assert point.attributes == {"method": "Check"}
+
+
+def test_a_clock_stepping_back_gives_no_negative_duration(collected: Collected) -> None:
+    """It counts as none at all."""
+    collected.metrics.count([denial(nanos=-5)])
+    (point,) = collected.all()["pdp.decision.duration"].data.data_points
+    assert isinstance(point, HistogramDataPoint)
+    assert (point.sum, point.min) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pdp.revision", 42),
+        ("pdp.state.age", 1.5),
+        ("pdp.watch.streams", 3),
+        ("pdp.journal.queue", 5),
+        ("pdp.journal.lag", 0.25),
+        ("pdp.journal.errors", 2),
+        ("pdp.telemetry.lost", 7),
+    ],
+)
+def test_state_and_evidence_are_looked_up(collected: Collected, name: str, value: float) -> None:
+    """Each time a reader collects."""
+    assert {(): value} == collected.values(name)
+
+
+def test_policy_loads_are_counted_by_result(collected: Collected) -> None:
+    """A rejected set is worth an alert."""
+    collected.metrics.policies_reloaded("loaded")
+    collected.metrics.policies_reloaded("rejected")
+    assert collected.values("pdp.policy.reloads") == {(("result", "loaded"),): 1, (("result", "rejected"),): 1}
+
+
+def test_no_identity_or_session_becomes_a_label(collected: Collected) -> None:
+    """A thousand subjects make one series."""
+    record = denial()
+    collected.metrics.count([replace(record, request=Request(f"s{number}", "b", "c:d")) for number in range(1000)])
+    assert len(collected.values("pdp.decisions")) == 1
+
+
+def test_prometheus_scrapes_everything() -> None:
+    """Counters, gauges and the histogram of durations, over HTTP on loopback."""
+    registry, tally = CollectorRegistry(), DecisionTally(NOW)
+    metrics = Metrics(SOURCES, RESOURCE, tally, [PrometheusReader(tally, RESOURCE, registry)])
+    endpoint = PrometheusEndpoint(registry, "127.0.0.1", 0)
+    metrics.count([denial(nanos=3_000)])
+    with urllib.request.urlopen(f"http://127.0.0.1:{endpoint.port}/metrics", timeout=30) as response:
+        lines = response.read().decode().splitlines()
+    endpoint.close()
+    metrics.close()
+    expected = [
+        'pdp_decisions_total{code="STATE_STALE",method="Check",outcome="deny"} 1.0',
+        'pdp_decision_duration_seconds_bucket{le="5e-06",method="Check"} 1.0',
+        "pdp_revision 42.0",
+        "pdp_journal_lag_seconds 0.25",
+    ]
+    assert expected == [line for line in expected if line in lines]
