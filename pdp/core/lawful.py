@@ -13,8 +13,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from msgspec.structs import fields
-
 from pdp.core.model import (
     AnyFact,
     Approval,
@@ -67,8 +65,7 @@ def faults_of(fact: AnyFact) -> list[Fault]:
 
 def _faults_of_fields(fact: AnyFact) -> Iterator[Fault]:
     required = _REQUIRED[type(fact)]
-    for info in fields(fact):
-        name = info.name
+    for name in fact.__struct_fields__:
         value = getattr(fact, name)
         if name == "value":
             message = fault_of_attribute(value)

@@ -191,7 +191,7 @@ def _write_checkpoint(segment: Path, fold: UseFold) -> None:
     """Write aside, then rename, so that a crash leaves none or a whole one."""
     path = _checkpoint_path(segment)
     aside = path.with_suffix(f".uses.{os.getpid()}")
-    with aside.open("wb") as file:
+    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
         file.writelines(_ENCODE(_CheckpointLine(sessions=part)) + b"\n" for part in _parts(fold.sessions))
         file.writelines(_ENCODE(_CheckpointLine(approvals=part)) + b"\n" for part in _parts(fold.approvals))
         file.write(_ENCODE(_CheckpointLine(latest=fold.latest)) + b"\n")

@@ -177,6 +177,7 @@ class _Reading:
         verb = verbs[0]
         if (verb in _ASKING) is not ("expect" in data):
             self._refuse(path, f"`{verb}` needs `expect`" if verb in _ASKING else f"`{verb}` has nothing to expect")
+            return None
         if verb != "check" and "repeat" in data:
             self._refuse((*path, "repeat"), f"`{verb}` cannot be repeated")
         if written.repeat < 1:

@@ -123,9 +123,9 @@ class Codec:
         return Put(self.decode_fact(record.kind, record.fact))
 
     def _from_patterns(self, type_: type, patterns: object) -> Scope:
-        if not (isinstance(patterns, list) and all(isinstance(pattern, str) for pattern in patterns)):
+        if not isinstance(patterns, list):
             message = "expected a list of patterns"
-            raise ValueError(message)
+            raise TypeError(message)
         return self._scope(type_, tuple(patterns))
 
     def _share(self, fact: AnyFact) -> None:
@@ -158,4 +158,8 @@ def _patterns(value: object) -> Sequence[str]:
 
 
 def _scope(type_: type[Scope], patterns: tuple[str, ...]) -> Scope:
+    # Here and not in the hook: a scope that was seen before has been checked before.
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        message = "expected a list of patterns"
+        raise TypeError(message)
     return type_(patterns)

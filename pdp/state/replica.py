@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-from collections.abc import Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from typing import TypeAlias
 
 from pdp.core.model import AnyFact, Change, Duration, Revision
@@ -64,6 +64,13 @@ class Replica:
 
     async def start(self) -> None:
         """Load everything, then be ready; raise StoreError, and stay not ready, if the store cannot be loaded."""
+        with _collector_resting():
+            await self._load()
+        self._loaded = True
+        self._wake()
+        self.check_readiness()
+
+    async def _load(self) -> None:
         loaded = await self._store.load(self._slice_size)
         heard = self._monotonic()
         async with aclosing(loaded.slices) as parts:
@@ -73,13 +80,7 @@ class Replica:
             self._put(facts)
             await asyncio.sleep(0)
         self._snapshot.revision = loaded.revision
-        # A million long-lived objects, walked by each full collection, would cost pauses of tens of milliseconds.
-        gc.collect()
-        gc.freeze()
-        self._loaded = True
         self._last_heard = heard
-        self._wake()
-        self.check_readiness()
 
     def _put(self, facts: Sequence[AnyFact]) -> None:
         for fact in facts:
@@ -232,3 +233,20 @@ class Replica:
             left = (self._max_staleness - self.age()) / SECOND
             await asyncio.sleep(max(left, _SHORTEST_WATCH_S))
             self.check_readiness()
+
+
+@contextmanager
+def _collector_resting() -> Iterator[None]:
+    """Keep the garbage collector from walking a growing load again and again, then put the load out of its sight.
+
+    A million long-lived objects, walked by each full collection, would cost pauses of tens of milliseconds.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.collect()
+        gc.freeze()
+    finally:
+        if was_enabled:
+            gc.enable()

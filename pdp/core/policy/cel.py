@@ -138,7 +138,10 @@ def _worded(message: str) -> str:
 
 def _check_literals(source: str) -> None:
     """Raise ExpressionError for a network, hours, days or a zone that could never be evaluated."""
+    inside = [literal.span() for literal in _LITERALS.finditer(source)]
     for call in _LITERAL_CALLS.finditer(source):
+        if any(start < call.start() < end for start, end in inside):
+            continue
         for group in ("first", "first_", "zone", "zone_"):
             literal = call[group]
             message = None if literal is None else _fault_of_literal(call[1], group, literal)
@@ -184,7 +187,7 @@ def _hours(text: str) -> tuple[time, time]:
 def _weekdays(text: str) -> frozenset[int]:
     days: set[int] = set()
     for part in text.lower().split(","):
-        first, _, last = part.strip().partition("-")
+        first, _, last = (day.strip() for day in part.partition("-"))
         start, end = _DAYS.index(first), _DAYS.index(last or first)
         days.update(day % 7 for day in range(start, end + 1 if end >= start else end + 8))
     return frozenset(days)

@@ -1,0 +1,122 @@
+"""Where a command asks: a target that was named, or the sockets in a sidecar's data directory."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pdp.cli.options import CONNECTION, OptionalDataDir, Timeout
+from pdp.cli.trouble import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sessionpdp import PDP
+    from sessionpdp.v1.governance_pb2_grpc import GovernanceServiceStub
+
+DEFAULT_DATA_DIR = Path("data")
+DEFAULT_TIMEOUT_S = 5.0
+"""People wait longer than services; a decision itself takes well under a millisecond."""
+DECISIONS_VARIABLE = "SESSIONPDP_TARGET"
+ADMINISTRATION_VARIABLE = "SESSIONPDP_ADMIN_TARGET"
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One listener of a sidecar, and how long to wait for it."""
+
+    target: str
+    """A gRPC name, e.g. `unix:/path` or `host:port`."""
+    option: str
+    """The option that can name another."""
+    timeout_s: float
+    data_dir: Path | None = None
+    """The directory the target was taken from; None if it was named."""
+
+
+def decisions_of(
+    *,
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            help=f"Address of the decision door, `unix:/path` or `host:port`. [env: {DECISIONS_VARIABLE}]",
+            rich_help_panel=CONNECTION,
+            show_default=False,
+        ),
+    ] = "",
+    data_dir: OptionalDataDir = None,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+) -> Door:
+    """Return where decisions are asked for."""
+    return _door("--target", target, data_dir, DECISIONS_VARIABLE, "pdp.sock", timeout)
+
+
+def administration_of(
+    *,
+    admin: Annotated[
+        str,
+        typer.Option(
+            "--admin",
+            help=f"Address of the administration door, `unix:/path` or `host:port`. [env: {ADMINISTRATION_VARIABLE}]",
+            rich_help_panel=CONNECTION,
+            show_default=False,
+        ),
+    ] = "",
+    data_dir: OptionalDataDir = None,
+    timeout: Timeout = DEFAULT_TIMEOUT_S,
+) -> Door:
+    """Return where facts are changed."""
+    return _door("--admin", admin, data_dir, ADMINISTRATION_VARIABLE, "admin.sock", timeout)
+
+
+def _door(option: str, target: str, data_dir: Path | None, variable: str, socket: str, timeout_s: float) -> Door:
+    """What was said on the command line comes before the environment, and a target before a directory."""
+    if timeout_s <= 0:
+        message = f"`--timeout` must be more than 0 seconds, got `{timeout_s:g}`"
+        raise CommandError(message)
+    named = target or ("" if data_dir is not None else os.environ.get(variable, ""))
+    if named:
+        return Door(named, option, timeout_s)
+    directory = data_dir or DEFAULT_DATA_DIR
+    return Door(f"unix:{directory.absolute() / socket}", option, timeout_s, directory)
+
+
+def unreachable(door: Door) -> CommandError:
+    """Return the error for a door behind which nobody is."""
+    message = f"no sidecar answers at `{door.target}`"
+    if door.data_dir is None:
+        return CommandError(message, hint=f"is it running, and is that its address? `{door.option}` names another")
+    where = "" if door.data_dir == DEFAULT_DATA_DIR else f" --data-dir {door.data_dir}"
+    hint = f"start one with `pdp serve{where}`, or say where it is with `--data-dir` or `{door.option}`"
+    return CommandError(message, hint=hint)
+
+
+@contextmanager
+def asking(door: Door) -> Iterator[PDP]:
+    """Yield the client of a decision door."""
+    from sessionpdp import PDP  # noqa: PLC0415  # gRPC takes longer to load than `--help` to print
+
+    with PDP(door.target, timeout=door.timeout_s) as pdp:
+        yield pdp
+
+
+@contextmanager
+def administering(door: Door) -> Iterator[GovernanceServiceStub]:
+    """Yield the stub of an administration door; errors of its calls become CommandError."""
+    import grpc  # noqa: PLC0415  # gRPC takes longer to load than `--help` to print
+    from sessionpdp.transport import Endpoint  # noqa: PLC0415
+    from sessionpdp.v1.governance_pb2_grpc import GovernanceServiceStub  # noqa: PLC0415
+
+    from pdp.cli.refusals import refusal_of  # noqa: PLC0415
+
+    with Endpoint.of(door.target, None, ()).channel() as channel:
+        try:
+            yield GovernanceServiceStub(channel)
+        except grpc.RpcError as error:
+            raise refusal_of(error, door) from error

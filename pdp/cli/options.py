@@ -1,0 +1,27 @@
+"""Options that mean the same in every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+CONNECTION = "where to ask"
+OUTPUT = "output"
+
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for machines.", rich_help_panel=OUTPUT)]
+Reason: TypeAlias = Annotated[str, typer.Option("--reason", help="Why; recorded with the change.")]
+OptionalDataDir: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Data directory of the sidecar, which has its sockets. By default `./data`.",
+        rich_help_panel=CONNECTION,
+    ),
+]
+DataDir: TypeAlias = Annotated[Path, typer.Option("--data-dir", help="Data directory of the sidecar.")]
+Timeout: TypeAlias = Annotated[
+    float,
+    typer.Option("--timeout", help="Seconds to wait for an answer.", rich_help_panel=CONNECTION, metavar="SECONDS"),
+]

@@ -1,0 +1,103 @@
+"""gRPC errors as a person should hear them: what was refused, and which field was at fault."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from pdp.cli.connections import Door, unreachable
+from pdp.cli.trouble import CommandError
+
+if TYPE_CHECKING:
+    from sessionpdp import Decision
+
+_DOMAIN = "sessionpdp"
+_TOO_LARGE = re.compile(r"larger than max \((?P<size>\d+) vs\.? (?P<most>\d+)\)")
+_WORDS: Mapping[grpc.StatusCode, str] = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time",
+    grpc.StatusCode.UNAUTHENTICATED: "the sidecar does not accept this caller",
+    grpc.StatusCode.PERMISSION_DENIED: "the sidecar does not permit this caller to do so",
+    grpc.StatusCode.UNIMPLEMENTED: "what listens there does not offer this",
+}
+
+
+class Violation(NamedTuple):
+    """One field that was refused."""
+
+    field: str
+    message: str
+
+
+class Refused(CommandError):
+    """The sidecar answered that it would not; `violations` say which fields are why."""
+
+    def __init__(self, *messages: str, hint: str = "", violations: Sequence[Violation] = ()) -> None:
+        """Take the messages and the fields."""
+        super().__init__(*messages, hint=hint)
+        self.violations = tuple(violations)
+
+
+def refusal_of(error: grpc.RpcError, door: Door) -> CommandError:
+    """Return the error to end the command with."""
+    # Errors of calls have a status; the base class, which grpc declares for all of them, has none.
+    code, details = (error.code(), error.details() or "") if isinstance(error, grpc.Call) else (None, "")
+    reason, violations = _details_of(error)
+    if violations:
+        fields = "; ".join(f"{field}: {message}" for field, message in violations)
+        return Refused(f"the request was refused: {fields}", violations=violations)
+    if code is grpc.StatusCode.UNAVAILABLE and not reason:
+        return unreachable(door)
+    return _worded(code, details, reason, door)
+
+
+def no_decision(decision: Decision, door: Door) -> CommandError:
+    """Return the error for a decision that was never made."""
+    reason = decision.reasons[0]
+    if reason.code == "PDP_UNREACHABLE" and reason.message.startswith("UNAVAILABLE"):
+        return unreachable(door)
+    if reason.code == "PDP_TIMEOUT":
+        return _late(door)
+    return CommandError(f"no decision was made: {reason.message}")
+
+
+def invalid_request(error: Exception, door: Door) -> CommandError:
+    """Return the error for a question that cannot be asked, with every field the sidecar names."""
+    if isinstance(error.__cause__, grpc.RpcError):
+        return refusal_of(error.__cause__, door)
+    return CommandError(str(error))
+
+
+def _worded(code: grpc.StatusCode | None, details: str, reason: str, door: Door) -> CommandError:
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return _late(door)
+    too_large = _TOO_LARGE.search(details)
+    if too_large:
+        message = f"the message has {too_large['size']} bytes, the sidecar takes at most {too_large['most']}"
+        return Refused(message)
+    words = _WORDS.get(code) if code is not None else None
+    if reason:
+        return Refused(details)
+    return Refused(words or f"the call failed: {code.name if code else 'no status'}: {details}")
+
+
+def _late(door: Door) -> CommandError:
+    return CommandError(f"no answer from `{door.target}` within {door.timeout_s:g} s", hint="`--timeout` waits longer")
+
+
+def _details_of(error: grpc.RpcError) -> tuple[str, list[Violation]]:
+    """Return the reason in our own domain, if the error has one, and the fields it names."""
+    status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
+    reason = ""
+    violations: list[Violation] = []
+    for detail in status.details if status is not None else ():
+        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info) and info.domain == _DOMAIN:
+            reason = info.reason
+        elif detail.Unpack(bad):
+            violations += [Violation(one.field, one.description) for one in bad.field_violations]
+    return reason, violations

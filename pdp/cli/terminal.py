@@ -1,0 +1,76 @@
+"""Where output goes: results to standard output, everything else to standard error.
+
+Colour and wrapping are for terminals. What is piped is plain, one line a line, so that it can be searched and cut.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+_UNWRAPPED = 100_000
+
+
+def show(*renderables: RenderableType) -> None:
+    """Print results."""
+    _print(sys.stdout, renderables)
+
+
+def remark(*renderables: RenderableType) -> None:
+    """Print what is not a result."""
+    _print(sys.stderr, renderables)
+
+
+def show_json(document: Mapping[str, object]) -> None:
+    """Print one JSON object on one line."""
+    sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def show_text(text: str) -> None:
+    """Print text as it stands."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def say_error(message: str) -> None:
+    """Print `error: …` on standard error."""
+    _labelled("error", "bold red", message)
+
+
+def say_hint(message: str) -> None:
+    """Print `hint: …` on standard error."""
+    _labelled("hint", "cyan", message)
+
+
+def _labelled(label: str, style: str, message: str) -> None:
+    from rich.text import Text  # noqa: PLC0415  # shells complete without it
+
+    remark(Text.assemble((f"{label}: ", style), message))
+
+
+def _print(stream: TextIO, renderables: tuple[RenderableType, ...]) -> None:
+    console = _console(stream)
+    if console.is_terminal:
+        console.print(*renderables, sep="\n")
+    else:
+        with console.capture() as captured:
+            console.print(*renderables, sep="\n")
+        # Tables are padded to their width, which only a terminal hides.
+        stream.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
+    stream.flush()
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console  # noqa: PLC0415  # shells complete without it
+
+    console = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        console.width = _UNWRAPPED
+    return console
