@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import grpc
 from google.rpc import error_details_pb2
@@ -12,9 +12,6 @@ from grpc_status import rpc_status
 
 from pdp.cli.connections import Door, unreachable
 from pdp.cli.trouble import CommandError
-
-if TYPE_CHECKING:
-    from sessionpdp import Decision
 
 _DOMAIN = "sessionpdp"
 _TOO_LARGE = re.compile(r"larger than max \((?P<size>\d+) vs\.? (?P<most>\d+)\)")
@@ -55,14 +52,13 @@ def refusal_of(error: grpc.RpcError, door: Door) -> CommandError:
     return _worded(code, details, reason, door)
 
 
-def no_decision(decision: Decision, door: Door) -> CommandError:
-    """Return the error for a decision that was never made."""
-    reason = decision.reasons[0]
-    if reason.code == "PDP_UNREACHABLE" and reason.message.startswith("UNAVAILABLE"):
+def no_decision(code: str, message: str, door: Door) -> CommandError:
+    """Return the error for a decision that was never made; the code is one of the client's `Doubt`."""
+    if code == "PDP_UNREACHABLE" and message.startswith("UNAVAILABLE"):
         return unreachable(door)
-    if reason.code == "PDP_TIMEOUT":
+    if code == "PDP_TIMEOUT":
         return _late(door)
-    return CommandError(f"no decision was made: {reason.message}")
+    return CommandError(f"no decision was made: {message}")
 
 
 def invalid_request(error: Exception, door: Door) -> CommandError:

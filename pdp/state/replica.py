@@ -17,13 +17,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from typing import TypeAlias
 
-from pdp.core.model import AnyFact, Change, Duration, Revision
+from pdp.core.model import AnyFact, Duration, Revision
 from pdp.core.snapshot import Readiness, Snapshot
 from pdp.core.wording import SECOND
 from pdp.state.store import Commit, Heartbeat, Store, StoreError, StoreUnavailableError, StoreUnusableError
 
-Subscriber: TypeAlias = Callable[[Sequence[Change] | None], None]
-"""Hears the changes of each commit once they are applied, or None when readiness has changed. Must be quick."""
+Subscriber: TypeAlias = Callable[[frozenset[str] | None], None]
+"""Hears what each commit touched (see `core.touch`) once it is applied, or None when readiness has changed.
+
+Must be quick.
+"""
 
 TIME_SLICE = SECOND // 1000
 """Nanoseconds of applying after which waiting checks get their turn."""
@@ -56,6 +59,7 @@ class Replica:
         self._last_heard = monotonic()
         self._slice_start = self._last_heard
         self._loaded = False
+        self._closed = False
         self._subscribers: list[Subscriber] = []
         self._waiting: list[tuple[Revision, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
@@ -98,6 +102,9 @@ class Replica:
         if not self._loaded:
             message = "a replica must be started before it runs"
             raise RuntimeError(message)
+        if self._closed:
+            # Closed between the making of this task and its first turn.
+            return
         self._running = asyncio.current_task()
         watch = asyncio.create_task(self._watch_age())
         try:
@@ -107,7 +114,8 @@ class Replica:
             self._running = None
 
     async def close(self) -> None:
-        """Stop following; what has been applied stays, and grows stale."""
+        """Stop following for good; what has been applied stays, and grows stale."""
+        self._closed = True
         running = self._running
         if running is not None and running is not asyncio.current_task():
             running.cancel()
@@ -196,14 +204,14 @@ class Replica:
 
     async def _apply(self, commit: Commit) -> None:
         try:
-            self._snapshot.apply(commit.revision, commit.changes)
+            touched = self._snapshot.apply(commit.revision, commit.changes)
         except Exception as error:
             self._loaded = False
             self._snapshot.readiness = Readiness.NOT_READY
             self._tell(None)
             message = f"revision {commit.revision} cannot be applied: {error}"
             raise StoreUnusableError(message) from error
-        self._tell(commit.changes)
+        self._tell(touched)
         self._wake()
         if self._monotonic() - self._slice_start > TIME_SLICE:
             await asyncio.sleep(0)
@@ -218,10 +226,10 @@ class Replica:
                 waiter.set_result(None)
         self._waiting = [waiting for waiting in self._waiting if not waiting[1].done()]
 
-    def _tell(self, changes: Sequence[Change] | None) -> None:
+    def _tell(self, touched: frozenset[str] | None) -> None:
         for subscriber in tuple(self._subscribers):
             try:
-                subscriber(changes)
+                subscriber(touched)
             except Exception as error:  # noqa: BLE001  # one bad subscriber must not keep revocations from all others
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": "a subscriber of the replica failed", "exception": error}

@@ -144,6 +144,8 @@ class Store(Protocol):
     async def page(self, kind: FactKind | None, after: str, limit: int) -> Page:
         """Return at most `limit` facts (of one kind, or all), in a stable order, after a token (first page: empty).
 
+        `limit` is at least 1.
+
         Must show a fact that exists during the whole walk exactly once. No guarantee about those that come or go
         meanwhile. Raises ValueError for a token that no page can have returned.
         """

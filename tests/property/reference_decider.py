@@ -6,12 +6,10 @@ presentation of a denial open (which of several dead sessions explains it), the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from pdp.core.model import (
-    AnyFact,
     Approval,
     ApprovalKind,
     ApprovalState,
@@ -32,133 +30,19 @@ from pdp.core.model import (
 from pdp.core.policy.model import Policy
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Readiness
+from tests.property.reference_world import (
+    CONDITIONS,
+    MissingError,
+    NoTruthError,
+    Variables,
+    World,
+    covers_identity,
+    in_scope,
+    reads_session,
+    specificity,
+)
 
 LONGEST_CHAIN = 32
-
-_F = TypeVar("_F", Identity, Entitlement, Approval, Task, Session, Revocation, Signal)
-
-
-@dataclass(frozen=True)
-class World:
-    """Everything a decision may depend on, but the request and the instant."""
-
-    facts: tuple[AnyFact, ...] = ()
-    policies: tuple[Policy, ...] = ()
-    session_uses: Mapping[str, tuple[int, Instant]] = field(default_factory=dict)
-    """How often a session was used, and when last."""
-    approval_uses: Mapping[str, tuple[int, Instant]] = field(default_factory=dict)
-    revision: int = 1
-    readiness: Readiness = Readiness.READY
-
-    def all(self, kind: type[_F]) -> list[_F]:
-        """Return all facts of a kind."""
-        return [fact for fact in self.facts if isinstance(fact, kind)]
-
-    def one(self, kind: type[_F], id_: str) -> _F | None:
-        """Return a fact by its id, or None."""
-        return next((fact for fact in self.all(kind) if fact.id == id_), None)
-
-
-class MissingError(Exception):
-    """A condition reads an attribute that is not there."""
-
-
-class NoTruthError(Exception):
-    """A condition is neither true nor false."""
-
-
-@dataclass(frozen=True)
-class Variables:
-    """What conditions read."""
-
-    context: Mapping[str, Attribute]
-    signals: Mapping[str, Attribute]
-    owner: str | None
-    kind: str | None
-    session: str | None
-    task_owner: str | None
-    approval_kind: str | None
-
-    def equal(self, value: Attribute, expected: Attribute) -> bool:
-        """Compare as CEL does: 1 is 1.0, but true is not 1."""
-        return isinstance(value, bool) is isinstance(expected, bool) and value == expected
-
-    def of_context(self, name: str) -> Attribute:
-        """Return an attribute of the context, or say that it is missing."""
-        return there(self.context.get(name))
-
-
-def there(value: Attribute) -> Attribute:
-    """Return a value that is there; none of the attributes tried here is null."""
-    if value is None:
-        raise MissingError
-    return value
-
-
-def truth(value: Attribute) -> bool:
-    """Return a boolean, or say that it is none."""
-    if not isinstance(value, bool):
-        raise NoTruthError
-    return value
-
-
-CONDITIONS: Mapping[str, Callable[[Variables], bool]] = {
-    "true": lambda _: True,
-    "false": lambda _: False,
-    "context.x == 1": lambda v: v.equal(v.of_context("x"), 1),
-    "context.x": lambda v: truth(v.of_context("x")),
-    "context.y == 1 || true": lambda _: True,
-    'has(context.x) && context.x == "a"': lambda v: "x" in v.context and v.equal(v.context["x"], "a"),
-    'signals.risk == "high"': lambda v: v.equal(there(v.signals.get("risk")), "high"),
-    'subject.owner == "o1"': lambda v: there(v.owner) == "o1",
-    'subject.kind == "workload"': lambda v: there(v.kind) == "workload",
-    'session.id == "s0"': lambda v: there(v.session) == "s0",
-    'task.owner == "o1"': lambda v: there(v.task_owner) == "o1",
-    'approval.kind == "standard"': lambda v: there(v.approval_kind) == "standard",
-}
-"""The conditions tried here, in CEL and in Python."""
-
-
-def reads_session(source: str) -> bool:
-    """Whether a condition has no meaning without a session."""
-    return source.startswith(("session.", "task.", "approval."))
-
-
-def split(text: str, separators: str) -> list[str]:
-    """Split at the first of the first separator, and at every second one."""
-    first, second = separators
-    head, found, tail = text.partition(first)
-    return [head, *tail.split(second)] if found else [head]
-
-
-def matches(pattern: list[str], value: list[str]) -> bool:
-    """Match segment by segment: `*` is any one, a final `**` any number."""
-    if pattern == ["**"]:
-        return True
-    if not pattern or not value:
-        return not pattern and not value
-    return pattern[0] in ("*", value[0]) and matches(pattern[1:], value[1:])
-
-
-def covers(patterns: Iterable[str], value: str, separators: str) -> bool:
-    """Whether any of the patterns matches."""
-    return any(matches(split(pattern, separators), split(value, separators)) for pattern in patterns)
-
-
-def covers_identity(pattern: str, subject: str) -> bool:
-    """Match an identity or family against a subject."""
-    return covers([pattern], subject, "//")
-
-
-def in_scope(actions: Iterable[str], resources: Iterable[str], request: Request) -> tuple[bool, bool]:
-    """Whether the action is covered, and whether the resource is."""
-    return covers(actions, request.action, ".."), covers(resources, request.resource, ":/")
-
-
-def specificity(pattern: str) -> list[int]:
-    """Order patterns: from the left a literal before `*` before `**`."""
-    return [{"*": 1, "**": 2}.get(segment, 0) for segment in pattern.split("/")]
-
 
 @dataclass(frozen=True)
 class Reference:

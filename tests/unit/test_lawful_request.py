@@ -10,13 +10,17 @@ from pdp.core.model import Credential
 
 def fields(**changed: str) -> list[str]:
     """Return the fields at fault of a request that is lawful but for what is changed."""
-    request = {
-        "subject": "spiffe://example.org/a",
-        "action": "rows.read",
-        "resource_type": "database",
-        "resource_id": "prod/users",
-    }
-    return [fault.field for fault in faults_of_request(**{**request, **changed})]
+    faults = faults_of_request(
+        subject=changed.get("subject", "spiffe://example.org/a"),
+        action=changed.get("action", "rows.read"),
+        resource_type=changed.get("resource_type", "database"),
+        resource_id=changed.get("resource_id", "prod/users"),
+        subject_type=changed.get("subject_type", ""),
+        session=changed.get("session", ""),
+        task=changed.get("task", ""),
+        request_id=changed.get("request_id", ""),
+    )
+    return [fault.field for fault in faults]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pdp.state.document import DocumentError
 
 HEAD = "scenario: s\nnow: 2026-03-01T10:00:00Z\n"
 CHECK = "check: {subject: a, action: b, resource: 'c:d'}"
+INLINE = "policy: p, match: {actions: [a], resources: ['x:**']}"
 POLICY = "policy: {name}\nmatch: {{actions: [a], resources: ['x:**']}}\nlimit: {{session_ttl: 1h}}\n"
 
 
@@ -118,9 +119,8 @@ def test_a_step_knows_its_line(tmp_path: Path) -> None:
             ["3:73: must be `latest` or `latest+N`"],
         ),
         (
-            "policies: [{policy: p, match: {actions: [a], resources: ['x:**']}, deny: [{name: n, cel: nope}]}]\n"
-            "steps: [{advance: 1m}]\n",
-            ["3:89: undeclared reference to `nope`"],
+            f"policies: [{{{INLINE}, deny: [{{name: n, cel: nope}}]}}]\nsteps: [{{advance: 1m}}]\n",
+            ["3:90: undeclared reference to `nope`"],
         ),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -112,8 +112,7 @@ async def test_each_field_of_an_expectation_is_compared(tmp_path: Path, expect: 
     "step",
     [
         "explain: {subject: bot, action: read, resource: 'db:x', session: s}\n  expect: {failed: [TASK_ENDED]}",
-        "explain: {subject: bot, action: read, resource: 'db:x', session: s}\n"
-        "  expect: {failed: [], not_reached: [TASK_ENDED]}",
+        "explain: {subject: bot, action: read, resource: 'db:x'}\n  expect: {failed: [], not_reached: []}",
         "permissions: {subject: bot, session: s}\n  expect: []",
         "permissions: {subject: bot, session: s}\n  expect: TASK_ENDED",
         "permissions: {subject: bot, session: s}\n  expect: [{action: read, resource: 'db:x'}]",
@@ -190,6 +189,6 @@ async def test_junit_tells_failures_from_errors(tmp_path: Path) -> None:
     write(tmp_path, f"- {ASK}\n  expect: allow\n", "fine")
     write(tmp_path, f"- {ASK}\n  expect: deny\n", '"<wrong> & \\a"')
     (tmp_path / "unreadable.scenario.yaml").write_text("scenario: [")
-    root = ElementTree.fromstring(junit_xml(await run(tmp_path)))  # noqa: S314  # our own text
+    root = ET.fromstring(junit_xml(await run(tmp_path)))  # noqa: S314  # our own text
     cases = {case.get("name"): [child.tag for child in case] for case in root.iter("testcase")}
     assert cases == {"<wrong> & \ufffd": ["failure"], "fine": [], "unreadable.scenario.yaml": ["error"]}

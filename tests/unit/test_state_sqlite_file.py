@@ -227,6 +227,16 @@ async def test_a_path_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> No
         await SqliteStore.open(tmp_path)
 
 
+@pytest.mark.parametrize("script", ["", "PRAGMA journal_mode = WAL"], ids=["empty", "before its schema"])
+async def test_a_creation_that_was_cut_short_is_done_again(path: Path, script: str) -> None:
+    """A file without any content is as good as none."""
+    overwrite(path, b"")
+    change(path, script)
+    store = await SqliteStore.open(path)
+    assert await store.commit([Put(Task(id="t"))], ORIGIN) == 1
+    await store.close()
+
+
 async def test_the_file_is_marked_as_ours(path: Path) -> None:
     """So that tools, and we, can tell."""
     await fill(path)
