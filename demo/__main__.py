@@ -112,7 +112,9 @@ def _write_facts(governance: GovernanceServiceStub) -> None:
     for trace, group in groups.items():
         messages: list[facts_pb2.Fact] = [message_of(fact) for fact in group]
         request = governance_pb2.ApplyFactsRequest(facts=messages, reason="the release-job story")
-        revision = governance.ApplyFacts(request, timeout=5, metadata=[("traceparent", trace)] if trace else []).revision
+        revision = governance.ApplyFacts(
+            request, timeout=5, metadata=[("traceparent", trace)] if trace else []
+        ).revision
         for fact in group:
             console.print(f"[dim]revision {revision}: {type(fact).__name__.lower()} {fact.id}")
     console.print()

@@ -32,6 +32,7 @@ from pdp.doors.health import HealthHandlers
 from pdp.doors.listening import listen
 from pdp.doors.reflection import handlers as reflection_handlers
 from pdp.doors.watching import WatchHub
+from pdp.evidence.disk import Disk
 from pdp.evidence.evidence import Evidence, EvidenceSettings
 from pdp.evidence.metrics import Gauges
 from pdp.evidence.record import LifecycleRecord
@@ -70,8 +71,9 @@ class Sidecar:
         monotonic: Callable[[], int] = time.monotonic_ns,
         exporter: SpanExporter | None = None,
         policies: PolicySet | None = None,
+        disk: Disk | None = None,
     ) -> None:
-        """`policies` replaces the files that the settings name, which are then not watched."""
+        """`policies` replaces the files that the settings name, which are then not watched; `disk` is the journal's."""
         self.settings = settings
         self.clock = clock or SystemClock()
         self.snapshot = Snapshot(policies)
@@ -80,7 +82,11 @@ class Sidecar:
         self._ids = Ids(settings.telemetry.sample_ratio)
         self._policies_good = True
         self.evidence = Evidence(
-            _evidence_settings(settings), self._gauges(), exporter=exporter, decision_log=_decision_log(settings)
+            _evidence_settings(settings),
+            self._gauges(),
+            exporter=exporter,
+            decision_log=_decision_log(settings),
+            disk=disk,
         )
         self._admission = Admission(settings.limits.calls)
         self._doors: list[GrpcDoor] = []
@@ -93,23 +99,22 @@ class Sidecar:
         self._store: Store | None = None
         self.replica: Replica | None = None
         self.watches: WatchHub | None = None
-        self.failed: asyncio.Future[None] | None = None
-        """Fails when a part that must run for ever has stopped."""
+        self.stopping = asyncio.Event()
+        """Set when the sidecar is to stop: by a signal, or because a part that must run for ever has not."""
+        self.failure: BaseException | None = None
+        """What stopped such a part."""
 
     async def start(self) -> None:
         """Open the doors, load the facts, and serve. Raises what the parts raise; then `stop` releases them."""
         settings, limits = self.settings, self.settings.limits
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        self.failed = asyncio.get_running_loop().create_future()
         Path(settings.data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._fixed_policies:
             self.snapshot.policies = load_policies([Path(directory) for directory in settings.policies])
         store = await SqliteStore.open(settings.database, heartbeat_s=settings.state.heartbeat / SECOND)
         self._store = store
         self._restore(await store.latest_time())
-        replica = Replica(
-            store, self.snapshot, max_staleness=settings.state.max_staleness, monotonic=self._monotonic
-        )
+        replica = Replica(store, self.snapshot, max_staleness=settings.state.max_staleness, monotonic=self._monotonic)
         self.replica = replica
         bounds = Bounds(waiting=limits.waiting)
         point = DecisionPoint(self.snapshot, replica, self.clock, self.evidence, self._ids, bounds)
@@ -169,9 +174,7 @@ class Sidecar:
         self.clock.not_before(used.latest)
         self.clock.not_before(latest_commit)
 
-    async def _open(
-        self, name: str, methods: Sequence[Method], listener: Listener, address: str, mode: str
-    ) -> None:
+    async def _open(self, name: str, methods: Sequence[Method], listener: Listener, address: str, mode: str) -> None:
         """Open one listener with a service, health and reflection."""
         door = GrpcDoor(Callers(listener.callers, required=listener.tls is not None), self._admission)
         services = [name, HEALTH]
@@ -204,11 +207,11 @@ class Sidecar:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A part that must run for ever has stopped: the sidecar must not go on as if nothing were."""
-        if task.cancelled() or self.failed is None or self.failed.done():
+        if task.cancelled() or self.failure is not None:
             return
-        error = task.exception() or RuntimeError("a part of the sidecar stopped")
-        log.error("a part of the sidecar failed", error=str(error))
-        self.failed.set_exception(error)
+        self.failure = task.exception() or RuntimeError("a part of the sidecar stopped")
+        log.error("a part of the sidecar failed", error=str(self.failure))
+        self.stopping.set()
 
     def _state_changed(self, keys: frozenset[str] | None) -> None:
         if self.watches is not None:
@@ -252,7 +255,9 @@ class Sidecar:
     def _note(self, name: str, attributes: dict[str, Attribute]) -> None:
         log.info(name.replace("_", " "), **attributes)
         with contextlib.suppress(Exception):
-            self.evidence.record_lifecycle(LifecycleRecord(name=name, at=Instant(time.time_ns()), attributes=attributes))
+            self.evidence.record_lifecycle(
+                LifecycleRecord(name=name, at=Instant(time.time_ns()), attributes=attributes)
+            )
 
     def _gauges(self) -> Gauges:
         return Gauges(
@@ -301,22 +306,18 @@ def health_methods(handlers: HealthHandlers) -> list[Method]:
 async def serve(settings: Settings, *, ready: Callable[[Sidecar], None] | None = None) -> None:
     """Run a sidecar until SIGTERM or SIGINT, or until a part fails; then raise what failed it."""
     sidecar = Sidecar(settings)
-    stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, sidecar.stopping.set)
     try:
         await sidecar.start()
         if ready is not None:
             ready(sidecar)
-        waiting = asyncio.create_task(stopping.wait())
-        assert sidecar.failed is not None  # noqa: S101  # start has set it
-        await asyncio.wait([waiting, sidecar.failed], return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        await sidecar.stopping.wait()
     finally:
         await sidecar.stop()
-    if sidecar.failed.done():
-        sidecar.failed.result()
+    if sidecar.failure is not None:
+        raise sidecar.failure
 
 
 def _evidence_settings(settings: Settings) -> EvidenceSettings:
@@ -348,5 +349,3 @@ def _decision_log(settings: Settings) -> Callable[[dict[str, Attribute]], None] 
         log.info("decision", **decision)
 
     return line
-
-

@@ -29,7 +29,9 @@ class SystemClock:
 
     __slots__ = ("_monotonic", "_offset", "_wall")
 
-    def __init__(self, wall: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(
+        self, wall: Callable[[], int] = time.time_ns, monotonic: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._wall = wall
         self._monotonic = monotonic
         self._offset = wall() - monotonic()
@@ -38,8 +40,7 @@ class SystemClock:
         """Return decision time in nanoseconds since the epoch."""
         monotonic = self._monotonic()
         offset = self._wall() - monotonic
-        if offset > self._offset:
-            self._offset = offset
+        self._offset = max(self._offset, offset)
         return Instant(monotonic + self._offset)
 
     def not_before(self, instant: Instant) -> None:

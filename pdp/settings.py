@@ -167,9 +167,7 @@ def _listener_relative_to(listener: Listener, base: Path) -> Listener:
     tls = listener.tls
     return replace(
         listener,
-        tls=Tls(
-            certificate=str(base / tls.certificate), key=str(base / tls.key), client_ca=str(base / tls.client_ca)
-        ),
+        tls=Tls(certificate=str(base / tls.certificate), key=str(base / tls.key), client_ca=str(base / tls.client_ca)),
     )
 
 

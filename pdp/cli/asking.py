@@ -1,6 +1,6 @@
 """Commands that ask for decisions."""
 
-# ruff: noqa: TC001, PLC0415 - typer reads annotations at run time; what loads slowly is loaded by the command that needs it
+# ruff: noqa: PLC0415 - typer reads annotations at run time; what loads slowly is loaded by the command that needs it
 
 from __future__ import annotations
 

@@ -153,7 +153,9 @@ def watch_line(decision: Decision, now: datetime) -> Text:
         word, style = "doubt", DOUBT
     line = Text.assemble((time_text(decision.evaluated_at or now), FAINT), "  ", (f"{word:<5}  {decision.code}", style))
     if decision.valid_until is not None and decision.evaluated_at is not None:
-        line.append(f"  until {time_text(decision.valid_until)} ({span_text(decision.valid_until - decision.evaluated_at)})")
+        line.append(
+            f"  until {time_text(decision.valid_until)} ({span_text(decision.valid_until - decision.evaluated_at)})"
+        )
     else:
         line.append_text(Text("  ")).append_text(quoted(decision.reasons[0].message))
     return line

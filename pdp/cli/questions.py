@@ -92,7 +92,9 @@ def whose_of(
     task: Annotated[str, _asked("--task", "Task that justifies the action.", "ID")] = "",
     context: Annotated[
         _Words | None,
-        _asked("--context", "Attribute of the call; numbers, true, false, null and JSON are read as such.", "KEY=VALUE"),
+        _asked(
+            "--context", "Attribute of the call; numbers, true, false, null and JSON are read as such.", "KEY=VALUE"
+        ),
     ] = None,
     context_json: Annotated[str, _asked("--context-json", "Attributes of the call as a JSON object.", "JSON")] = "",
     at_least_revision: Annotated[

@@ -253,7 +253,8 @@ class Case:
     def signals(self) -> list[Signal]:
         """Return the signals about the subject and about the session, expired ones included."""
         snapshot = self.snapshot
-        ids = snapshot.signals_about.get(self.subject, ()) + snapshot.signals_about.get(self.session_id, ())
+        about = snapshot.signals_about
+        ids = (*about.get(self.subject, ()), *about.get(self.session_id, ()))
         return [snapshot.signals[id_] for id_ in ids]
 
     def last_use(self) -> Instant:

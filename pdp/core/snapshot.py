@@ -8,9 +8,9 @@ Rule 3: a revocation is never evicted for size; it is dropped only by a change t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -37,7 +37,6 @@ from pdp.core.scope import FamilyIndex, is_pattern
 from pdp.core.touch import keys_of_fact
 
 
-
 class Readiness(Enum):
     """Whether the state may be decided on."""
 
@@ -46,7 +45,7 @@ class Readiness(Enum):
     READY = "ready"
 
 
-Revoked: TypeAlias = dict[str, tuple[Revocation, ...]]
+Revoked: TypeAlias = dict[str, Collection[Revocation]]
 """The revocations of one kind of target by the target's id, those not in force included."""
 
 
@@ -75,13 +74,13 @@ class Snapshot:
         "entitlements",
         "families",
         "identities",
-        "revocations_until",
         "policies",
         "readiness",
         "reviews",
         "revision",
         "revocation_families",
         "revocations",
+        "revocations_until",
         "revoked_approvals",
         "revoked_credentials",
         "revoked_entitlements",
@@ -110,7 +109,8 @@ class Snapshot:
         self.sessions: dict[str, Session] = {}
         self.revocations: dict[str, Revocation] = {}
         self.signals: dict[str, Signal] = {}
-        self._facts: dict[FactKind, dict[str, AnyFact]] = {
+        # A dict's value type is invariant; only `put` writes here, and keeps kind and type together.
+        self._facts: Mapping[FactKind, dict[str, Any]] = {
             FactKind.IDENTITY: self.identities,
             FactKind.ENTITLEMENT: self.entitlements,
             FactKind.APPROVAL: self.approvals,
@@ -118,10 +118,10 @@ class Snapshot:
             FactKind.SESSION: self.sessions,
             FactKind.REVOCATION: self.revocations,
             FactKind.SIGNAL: self.signals,
-        }  # type: ignore[dict-item]  # dict is invariant; `fact` and `_put` keep kind and type together
+        }
         # Derived from the facts above.
         self.families = FamilyIndex()
-        self.sessions_of: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.sessions_of: dict[tuple[str, str], Collection[str]] = {}
         self.revoked_identities: Revoked = {}
         self.revoked_sessions: Revoked = {}
         self.revoked_tasks: Revoked = {}
@@ -133,8 +133,8 @@ class Snapshot:
         self.revocation_families = FamilyIndex()
         self.revocations_until = Instant(0)
         """No revocation ever written begins or expires after this."""
-        self.reviews: dict[str, tuple[str, ...]] = {}
-        self.signals_about: dict[str, tuple[str, ...]] = {}
+        self.reviews: dict[str, Collection[str]] = {}
+        self.signals_about: dict[str, Collection[str]] = {}
         # Folded from evidence, not from the change log.
         self.session_uses: dict[str, Use] = {}
         self.approval_uses: dict[str, Use] = {}
@@ -166,7 +166,7 @@ class Snapshot:
         """
         kind = KIND_OF[type(fact)]
         facts = self._facts[kind]
-        old = facts.get(fact.id)
+        old: AnyFact | None = facts.get(fact.id)
         if old is not None:
             self._unindex(old)
         facts[fact.id] = fact
@@ -175,7 +175,8 @@ class Snapshot:
 
     def fact(self, kind: FactKind, id_: str) -> AnyFact | None:
         """Return one fact, or None."""
-        return self._facts[kind].get(id_)
+        fact: AnyFact | None = self._facts[kind].get(id_)
+        return fact
 
     def facts(self, kind: FactKind) -> Sequence[AnyFact]:
         """Return all facts of a kind."""
@@ -223,7 +224,7 @@ class Snapshot:
                 return self.revoked_owners
 
     def _drop(self, kind: FactKind, id_: str) -> AnyFact | None:
-        fact = self._facts[kind].pop(id_, None)
+        fact: AnyFact | None = self._facts[kind].pop(id_, None)
         if fact is not None:
             self._unindex(fact)
         return fact
@@ -269,13 +270,26 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-def _add(index: dict[_K, tuple[_V, ...]], key: _K, value: _V) -> None:
-    index[key] = (*index.get(key, ()), value)
-
-
-def _remove(index: dict[_K, tuple[_V, ...]], key: _K, value: _V) -> None:
-    left = tuple(item for item in index.get(key, ()) if item != value)
-    if left:
-        index[key] = left
+def _add(index: dict[_K, Collection[_V]], key: _K, value: _V) -> None:
+    """Add to the few values of a key, kept as a tuple; many are kept as the keys of a dict, which adds in no time."""
+    held = index.get(key, ())
+    if isinstance(held, dict):
+        held[value] = None
+    elif len(held) < _FEW:
+        index[key] = (*held, value)
     else:
+        index[key] = dict.fromkeys((*held, value))
+
+
+def _remove(index: dict[_K, Collection[_V]], key: _K, value: _V) -> None:
+    held = index.get(key, ())
+    if isinstance(held, dict):
+        held.pop(value, None)
+    else:
+        held = tuple(item for item in held if item != value)
+        index[key] = held
+    if not held:
         index.pop(key, None)
+
+
+_FEW = 8

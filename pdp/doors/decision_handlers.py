@@ -30,7 +30,6 @@ _SLICE = 64
 """Items of a batch decided before others get their turn: about a millisecond."""
 
 
-
 Decisions: TypeAlias = RepeatedCompositeFieldContainer[pb.Decision]
 
 

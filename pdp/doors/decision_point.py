@@ -164,12 +164,12 @@ class DecisionPoint:
             if written is not None:
                 await asyncio.wait_for(asyncio.shield(written), self._remaining(call))
         except (BufferFullError, EvidenceUnavailableError) as error:
-            return self._noted(self._refusal(Code.EVIDENCE_UNAVAILABLE, str(error)), request, call, started, traceparent)
+            return self._noted(
+                self._refusal(Code.EVIDENCE_UNAVAILABLE, str(error)), request, call, started, traceparent
+            )
         except TimeoutError:
             message = "the evidence was not on disk within the deadline"
-            return self._noted(
-                self._refusal(Code.EVIDENCE_UNAVAILABLE, message), request, call, started, traceparent
-            )
+            return self._noted(self._refusal(Code.EVIDENCE_UNAVAILABLE, message), request, call, started, traceparent)
         else:
             return answer
         finally:
@@ -208,9 +208,7 @@ class DecisionPoint:
                     listener(decision.used_sessions, decision.used_approvals)
         return answer, written
 
-    def _noted(
-        self, decision: Decision, request: Request, call: Call, started: int, traceparent: str = ""
-    ) -> Answer:
+    def _noted(self, decision: Decision, request: Request, call: Call, started: int, traceparent: str = "") -> Answer:
         """Record a decision that counts no use; without room for its record it is a deny, and says so."""
         answer = self._unrecorded(decision, traceparent or call.traceparent)
         try:

@@ -39,7 +39,7 @@ class InvalidRequestError(DoorError):
     reason = "REQUEST_INVALID"
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__("; ".join(f"{fault.field}: {fault.message}" for fault in faults[:3]), faults)
+        super().__init__("; ".join(f"`{fault.field}` {fault.message}" for fault in faults[:3]), faults)
 
 
 class UnauthenticatedError(DoorError):

@@ -6,12 +6,12 @@ conversion by field serves all kinds; `tests/unit/test_facts_wire.py` holds the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 from msgspec import NODEFAULT
 from msgspec.structs import FieldInfo
@@ -51,6 +51,7 @@ def fact_of(message: pb.Fact, path: str, faults: list[Fault]) -> AnyFact | None:
     inner: Message = getattr(message, which)
     path = f"{path}.{which}"
     kind = TYPE_OF[FactKind(which)]
+    make: Callable[..., AnyFact] = kind
     found: list[Fault] = []
     values = {
         info.name: _value_of(inner, info, f"{path}.{info.name}", found)
@@ -60,7 +61,7 @@ def fact_of(message: pb.Fact, path: str, faults: list[Fault]) -> AnyFact | None:
     if found:
         faults += found
         return None
-    fact = kind(**{name: value for name, value in values.items() if value is not NODEFAULT})
+    fact = make(**{name: value for name, value in values.items() if value is not NODEFAULT})
     unlawful = [Fault(f"{path}.{field}", text) for field, text in faults_of(fact)]
     faults += unlawful
     return None if unlawful else fact
@@ -74,13 +75,13 @@ def message_of(fact: AnyFact) -> pb.Fact:
     for info in fields_of(type(fact)):
         value = getattr(fact, info.name)
         if info.name not in _STAMPED and value is not None:
-            _fill(inner, inner.DESCRIPTOR.fields_by_name[info.name], value)
+            _fill(inner, _field(inner, info.name), value)
     return message
 
 
 def _value_of(message: Message, info: FieldInfo, path: str, faults: list[Fault]) -> Value:
     """Return a field's value, or NODEFAULT to leave the struct's own default; a fault if it must be given."""
-    field = message.DESCRIPTOR.fields_by_name[info.name]
+    field = _field(message, info.name)
     if not _given(message, field):
         if info.default is NODEFAULT and info.default_factory is NODEFAULT:
             faults.append(Fault(path, "is required"))
@@ -94,6 +95,14 @@ def _value_of(message: Message, info: FieldInfo, path: str, faults: list[Fault])
     if field.message_type is None:
         return raw
     return _from_message(field, raw, path, faults)
+
+
+def _field(message: Message, name: str) -> FieldDescriptor:
+    return cast("FieldDescriptor", message.DESCRIPTOR.fields_by_name[name])
+
+
+def _words(field: FieldDescriptor) -> EnumDescriptor:
+    return cast("EnumDescriptor", field.enum_type)
 
 
 def _given(message: Message, field: FieldDescriptor) -> bool:
@@ -111,8 +120,8 @@ def _scope(kind: type[Scope], raw: str | Sequence[str], path: str, faults: list[
 
 
 def _word(field: FieldDescriptor, number: int, path: str, faults: list[Fault]) -> Value:
-    words: type[StrEnum] = getattr(model, field.enum_type.name)
-    known = field.enum_type.values_by_number.get(number)
+    words: type[StrEnum] = getattr(model, _words(field).name)
+    known = _words(field).values_by_number.get(number)
     if known is None:
         faults.append(Fault(path, f"has the unknown value {number}"))
         return NODEFAULT
@@ -121,7 +130,7 @@ def _word(field: FieldDescriptor, number: int, path: str, faults: list[Fault]) -
 
 def _prefix(field: FieldDescriptor) -> str:
     """Return `IDENTITY_STATE_` for the enum IdentityState."""
-    return str(field.enum_type.values_by_number[0].name.removesuffix("UNSPECIFIED"))
+    return str(_words(field).values_by_number[0].name.removesuffix("UNSPECIFIED"))
 
 
 def _from_message(field: FieldDescriptor, raw: Message, path: str, faults: list[Fault]) -> Value:
@@ -148,7 +157,7 @@ def _fill(message: Message, field: FieldDescriptor, value: Value) -> None:
         else:
             getattr(message, field.name).extend(patterns)
     elif isinstance(value, StrEnum):
-        setattr(message, field.name, field.enum_type.values_by_name[_prefix(field) + value.upper()].number)
+        setattr(message, field.name, _words(field).values_by_name[_prefix(field) + value.upper()].number)
     elif field.message_type is None:
         setattr(message, field.name, value)
     else:
@@ -162,7 +171,7 @@ def _fill_message(message: Message, field: FieldDescriptor, value: Value) -> Non
     elif isinstance(target, duration_pb2.Duration) and isinstance(value, int):
         target.seconds, target.nanos = divmod(value, SECOND)
     elif isinstance(target, struct_pb2.Value):
-        json_format.ParseDict(value, target)
+        _set(target, value)
     elif field.name == "constraints" and isinstance(value, dict):
         for name, allowed in value.items():
             _extend(target[name], allowed)
@@ -171,4 +180,9 @@ def _fill_message(message: Message, field: FieldDescriptor, value: Value) -> Non
 
 
 def _extend(target: struct_pb2.ListValue, values: Sequence[Attribute]) -> None:
-    json_format.ParseDict(list(values), target)
+    for value in values:
+        _set(target.values.add(), value)
+
+
+def _set(target: struct_pb2.Value, value: object) -> None:
+    json_format.ParseDict(cast("dict[str, object]", value), target)  # any JSON value is taken for a Value

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from sessionpdp.v1 import facts_pb2, governance_pb2 as pb
+from sessionpdp.v1 import facts_pb2
+from sessionpdp.v1 import governance_pb2 as pb
 
 from pdp.core.lawful import faults_of
 from pdp.core.lawful_request import Fault
@@ -110,7 +111,9 @@ class GovernanceHandlers:
                 expires_at=instants[1],
                 source=message.source,
             )
-            faults = [Fault(*fault) for change in plan.changes if isinstance(change, Put) for fault in faults_of(change.fact)]
+            faults = [
+                Fault(*fault) for change in plan.changes if isinstance(change, Put) for fault in faults_of(change.fact)
+            ]
             if not faults:
                 return plan
         raise errors.InvalidRequestError(faults)

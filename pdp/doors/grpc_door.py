@@ -92,7 +92,7 @@ class GrpcDoor:
         for task in tuple(self._idle):
             task.cancel()
 
-    def _handler(self, method: Method) -> grpc.RpcMethodHandler:
+    def _handler(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
         match method:
             case Unary():
                 return grpc.unary_unary_rpc_method_handler(self._unary(method))
@@ -111,7 +111,7 @@ class GrpcDoor:
                     response = await handle(_decoded(decode, data, method.request), call)
                     _refuse_if_late(call)
                     return response.SerializeToString()
-            except Exception as error:  # noqa: BLE001  # the boundary: every error becomes a status
+            except Exception as error:  # the boundary: every error becomes a status
                 await _abort(context, error)
                 raise
 
@@ -173,7 +173,7 @@ def _decoded(decode: Callable[[bytes], Message], data: bytes, kind: type[Message
     try:
         return decode(data)
     except DecodeError as error:
-        raise InvalidRequestError([fault_in(data, kind.DESCRIPTOR)]) from error
+        raise InvalidRequestError([fault_in(data, kind)]) from error
 
 
 def _refuse_if_late(call: Call) -> None:

@@ -23,9 +23,7 @@ async def listen(
     address: str, mode: int, tls: Tls | None, handlers: Sequence[grpc.GenericRpcHandler], limits: Limits
 ) -> grpc.aio.Server:
     """Start a server on one address; raise ListenError."""
-    server = grpc.aio.server(
-        options=_options(limits), maximum_concurrent_rpcs=limits.calls + limits.streams
-    )
+    server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.calls + limits.streams)
     server.add_generic_rpc_handlers(tuple(handlers))
     try:
         if address.startswith("unix:"):

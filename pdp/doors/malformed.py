@@ -6,7 +6,10 @@ not UTF-8, or to where the bytes end in the middle of a field. Never raises; mem
 
 from __future__ import annotations
 
+from typing import cast
+
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
 
 from pdp.core.lawful_request import Fault
 
@@ -19,10 +22,10 @@ class _TruncatedError(ValueError):
     """The bytes end too early."""
 
 
-def fault_in(data: bytes, descriptor: Descriptor) -> Fault:
+def fault_in(data: bytes, kind: type[Message]) -> Fault:
     """Return the field at fault, by its path, and what is wrong with it."""
     try:
-        return _fault(memoryview(data), descriptor, "", 0) or _WHOLE
+        return _fault(memoryview(data), cast("Descriptor", kind.DESCRIPTOR), "", 0) or _WHOLE
     except _TruncatedError:
         return _WHOLE
 

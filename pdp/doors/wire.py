@@ -314,5 +314,3 @@ def permissions_message(permissions: Permissions) -> pb.ListPermissionsResponse:
         evaluated_at=timestamp(permissions.evaluated_at),
         valid_until=None if permissions.valid_until is None else timestamp(permissions.valid_until),
     )
-
-

@@ -98,5 +98,3 @@ def _record(revision: Revision, changes: Sequence[Change], origin: Origin, trace
         at=origin.at,
         trace=trace,
     )
-
-

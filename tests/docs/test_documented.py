@@ -8,11 +8,11 @@ from pathlib import Path
 
 from msgspec import Struct
 from msgspec.structs import fields
+from sessionpdp.v1 import reasons_pb2
 
 from pdp.core.reasons import Code
 from pdp.evidence import names
 from pdp.settings import Settings, Tls
-from sessionpdp.v1 import reasons_pb2
 
 DOCS = Path(__file__).parents[2] / "docs"
 

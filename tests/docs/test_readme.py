@@ -59,7 +59,7 @@ def test_the_readme_runs_from_top_to_bottom(folder: Path) -> None:
     assert "ALLOW" in shown[0].upper()
     assert "TASK_ENDED" in shown[1]
     assert "REASON_CODE_TASK_ENDED" in shown[2]
-    assert "TASK_ENDED task `release-7.4` is completed\n" == shown[3]
+    assert shown[3] == "TASK_ENDED task `release-7.4` is completed\n"
 
 
 def _environment() -> dict[str, str]:

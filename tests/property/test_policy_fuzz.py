@@ -42,9 +42,8 @@ def mangled(draw: st.DrawFn, originals: list[str]) -> str:
     text: str = draw(st.sampled_from(originals))
     start = draw(st.integers(0, len(text)))
     end = draw(st.integers(start, min(len(text), start + 40)))
-    return (
-        text[:start] + draw(st.sampled_from([*WORDS, ":", "- ", "\n", "\t", "'", '"', "{", "&a ", "*a"])) + text[end:]
-    )
+    piece: str = draw(st.sampled_from([*WORDS, ":", "- ", "\n", "\t", "'", '"', "{", "&a ", "*a"]))
+    return text[:start] + piece + text[end:]
 
 
 def loaded(text: str) -> PolicySet | tuple[Problem, ...]:

@@ -8,8 +8,15 @@ import pytest
 
 from pdp.scenarios.core_driver import CoreDriver
 from pdp.scenarios.driver import Driver
+from tests.scenarios.client_drivers import AsyncClientDriver, BlockingClientDriver
+from tests.scenarios.drivers import GrpcDriver
 
-DRIVERS: Mapping[str, Callable[[], Driver]] = {"core": CoreDriver}
+DRIVERS: Mapping[str, Callable[[], Driver]] = {
+    "async client": AsyncClientDriver,
+    "blocking client": BlockingClientDriver,
+    "core": CoreDriver,
+    "grpc": GrpcDriver,
+}
 """By name. A further door or client is tested with every story by adding it here."""
 
 

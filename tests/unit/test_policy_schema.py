@@ -25,6 +25,7 @@ from pdp.scenarios.written import (
 )
 from pdp.state.document import DocumentError, Plain, parse_yaml
 from pdp.state.facts_file import SECTIONS, parse_facts
+from pdp.state.fields import parse_duration
 from pdp.state.policy_files import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,3 +180,29 @@ def test_the_sections_of_facts_and_the_codes_are_complete() -> None:
     """Both are closed sets."""
     assert set(SCHEMAS["facts"]["properties"]) == set(SECTIONS)
     assert SCHEMAS["scenario"]["$defs"]["code"]["enum"] == [str(code) for code in Code]
+
+
+def test_the_baseline_is_described_as_it_is() -> None:
+    """The table beside the examples names each of its limits."""
+    described = (ROOT / "policies/baseline/README.md").read_text()
+    (baseline,) = load([]).policies
+    assert baseline.limits == Limits(session_ttl=parse_duration("24h"), delegation_depth=4)
+    assert ("`session_ttl: 24h`" in described, "`delegation_depth: 4`" in described) == (True, True)
+
+
+def test_the_policy_in_the_readme_is_one(tmp_path: Path) -> None:
+    """It is the reference that people copy from."""
+    blocks = (ROOT / "policies/README.md").read_text().split("```yaml\n")[1:]
+    (tmp_path / "policy.yaml").write_text(blocks[0].split("```")[0])
+    (tmp_path / "facts.yaml").write_text("")
+    (tmp_path / "a.scenario.yaml").write_text(blocks[1].split("```")[0])
+    assert [policy.name for policy in read_scenario(tmp_path / "a.scenario.yaml").policies.policies] == [
+        "baseline",
+        "production-databases",
+    ]
+
+
+def test_every_step_is_in_the_readme() -> None:
+    """What is not documented does not exist."""
+    readme = (ROOT / "policies/README.md").read_text()
+    assert [key for key in keys(WrittenStep) | keys(WrittenExpectation) if f"{key}" not in readme] == []

@@ -174,7 +174,7 @@ def review_dues(case: Case) -> list[Instant]:
 def _reviews(case: Case) -> tuple[str, ...]:
     """Return the break-glass approvals not yet reviewed of the subject and of who asked for this one."""
     reviews, requester = case.snapshot.reviews, case.approval.requested_by
-    return reviews.get(case.subject, ()) + (reviews.get(requester, ()) if requester != case.subject else ())
+    return *reviews.get(case.subject, ()), *(reviews.get(requester, ()) if requester != case.subject else ())
 
 
 def _kinds(requirement: ApprovalRequirement) -> str:

@@ -50,7 +50,9 @@ def revoked(case: Case) -> Denial | None:
     revocation = None if revocations is None else in_force(revocations, case.now)
     if revocation is None:
         return None
-    return Denial(Code.SESSION_REVOKED, f"session `{id_}` is revoked: {revocation.reason}", f"session:{id_}", revocation)
+    return Denial(
+        Code.SESSION_REVOKED, f"session `{id_}` is revoked: {revocation.reason}", f"session:{id_}", revocation
+    )
 
 
 def closed(case: Case) -> Denial | None:

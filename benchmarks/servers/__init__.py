@@ -1,0 +1,1 @@
+"""The processes that workloads start beside themselves."""

@@ -1,0 +1,104 @@
+"""Records of the journal as people read them, and what became of checking it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from rich.console import Group
+from rich.text import Text
+
+from pdp.cli.decision_view import ALLOW, DENY, FAINT, rows
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from pdp.core.model import Attribute
+    from pdp.evidence.journal_reader import Broken, Verification
+
+Record: TypeAlias = "Mapping[str, Attribute]"
+"""A line of the journal, as docs/evidence.md describes it."""
+_ONLY_A_FEW = 3
+
+
+def record_line(record: Record) -> Text:
+    """Return a record as one line: when, what, and about whom."""
+    time = str(record.get("time", ""))[:19] + "Z"
+    head = Text.assemble((f"{record.get('seq', '?'):>6}  {time}  ", FAINT))
+    tell = {"decision": _decision, "change": _change}.get(str(record.get("kind")), _event)
+    return head.append_text(tell(record))
+
+
+def _decision(record: Record) -> Text:
+    request, reasons = _mapping(record.get("request")), record.get("reasons")
+    code = _mapping(reasons[0]).get("code", "?") if isinstance(reasons, list) and reasons else "?"
+    outcome = str(record.get("outcome", "?"))
+    asked = " ".join(str(request.get(name, "")) for name in ("subject", "action", "resource"))
+    style = ALLOW if outcome == "allow" else DENY
+    method = "" if record.get("method") == "Check" else f"  ({record.get('method')})"
+    return Text.assemble((f"{outcome:<6}  {code}", style), f"  {asked}", (method, FAINT))
+
+
+def _change(record: Record) -> Text:
+    changes = record.get("changes")
+    several = [_mapping(change) for change in changes] if isinstance(changes, list) else []
+    shown = ", ".join(f"{one.get('op')} {one.get('kind')}:{one.get('id')}" for one in several[:_ONLY_A_FEW])
+    more = f" and {len(several) - _ONLY_A_FEW} more" if len(several) > _ONLY_A_FEW else ""
+    why = f"  ({record['reason']})" if record.get("reason") else ""
+    return Text.assemble(
+        (f"{'change':<6}  revision {record.get('revision')}", "cyan"), f"  {shown}{more}", (why, FAINT)
+    )
+
+
+def _event(record: Record) -> Text:
+    attributes = _mapping(record.get("attributes"))
+    said = " ".join(f"{name}={value}" for name, value in attributes.items())
+    name = str(record.get("name", record.get("kind", "?"))).replace("_", " ")
+    return Text.assemble((f"{'event':<6}  {name}", "magenta"), f"  {said}")
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def verification_json(outcome: Verification) -> dict[str, object]:
+    """Return what was found."""
+    if isinstance(outcome, list):
+        return {"intact": False, "broken": [_place_json(place) for place in outcome]}
+    return {
+        "intact": True,
+        "records": outcome.records,
+        "segments": outcome.segments,
+        "first_sequence": outcome.first_sequence,
+        "last_hash": outcome.last_hash,
+    }
+
+
+def _place_json(place: Broken) -> dict[str, object]:
+    return {"segment": place.segment, "line": place.line, "sequence": place.sequence, "what": place.what}
+
+
+def verification_view(outcome: Verification) -> RenderableType:
+    """Return whether the journal is intact, and if not, every place where it is not."""
+    if isinstance(outcome, list):
+        return _broken(outcome)
+    table = rows(
+        iter(
+            [
+                ("records", Text(_range(outcome.first_sequence, outcome.records))),
+                ("segments", Text(str(outcome.segments))),
+                ("last hash", Text(outcome.last_hash)),
+            ]
+        )
+    )
+    return Group(Text("intact", style=ALLOW), table)
+
+
+def _range(first: int, count: int) -> str:
+    return f"{count}, from {first} to {first + count - 1}" if count else "none yet"
+
+
+def _broken(places: Sequence[Broken]) -> RenderableType:
+    count = f"{len(places)} place{'s' if len(places) != 1 else ''}"
+    lines = [Text(f"{place.segment}:{place.line}: record {place.sequence or '?'}: {place.what}") for place in places]
+    return Group(Text(f"broken in {count}", style=DENY), *lines)

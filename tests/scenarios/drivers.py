@@ -1,0 +1,451 @@
+"""Tells stories to a real sidecar through its gRPC doors: with bare stubs, and with the Python client.
+
+Everything is real but time and the disk: Unix sockets, or mTLS with a certificate per caller where a story has
+callers; the embedded store; the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+from google.protobuf import json_format, struct_pb2
+from msgspec.structs import replace
+from sessionpdp.v1 import decision_pb2 as pb
+from sessionpdp.v1 import decision_pb2_grpc, governance_pb2, governance_pb2_grpc, reasons_pb2
+
+from pdp.app import Sidecar
+from pdp.clock import SystemClock
+from pdp.core.model import AnyFact, Attributes, Credential, Duration, FactKind, Instant, Revision, Revocation
+from pdp.core.policy.model import Obligation
+from pdp.core.policy.rules import PolicySet, Rules
+from pdp.core.reasons import Code
+from pdp.core.snapshot import Readiness
+from pdp.core.wording import SECOND
+from pdp.doors.facts_wire import message_of
+from pdp.doors.wire import timestamp
+from pdp.evidence.faulty_disk import FaultyDisk
+from pdp.scenarios.driver import (
+    CheckSpec,
+    DriverError,
+    Observed,
+    ObservedExplanation,
+    ObservedPermission,
+    ObservedPermissions,
+    ObservedReason,
+    Outcome,
+    PermissionsSpec,
+    ServiceFault,
+)
+from pdp.settings import Limits, Listener, Settings, State, Tls
+from tests.certificates import Authority
+from tests.ports import free_port
+
+PATIENCE_S = 20.0
+SHORT_S = 0.3
+"""For a check that is meant to wait in vain."""
+_ADMITTED = "spiffe://story/admitted"
+"""The caller that stands for a transport which admits whoever may ask."""
+_T = TypeVar("_T")
+
+
+class _Time:
+    """The wall clock of a story; its monotonic clock stands still, so that only the story moves time."""
+
+    def __init__(self) -> None:
+        self.wall = 0
+        self.leaping = False
+        self._ahead = 0
+
+    def wall_ns(self) -> int:
+        return self.wall
+
+    def monotonic_ns(self) -> int:
+        """Return the replica's time; while leaping, an hour goes by between any two looks at it."""
+        if self.leaping:
+            self._ahead += 3600 * SECOND
+        return time.monotonic_ns() + self._ahead
+
+
+class _BrokenPolicies(PolicySet):
+    """Policies whose lookup fails, as with a fault in the sidecar itself."""
+
+    def covering(self, action: str, resource: str) -> Rules:
+        message = "told to fail"
+        raise RuntimeError(message)
+
+
+class Server:
+    """A sidecar of this process with time, disk and state that a story can break."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="p", dir="/tmp"))  # noqa: S108  # socket paths must be short
+        self.disk = FaultyDisk()
+        self.time = _Time()
+        self.sidecar: Sidecar | None = None
+        self.authority: Authority | None = None
+        self.target = f"unix:{self.directory}/pdp.sock"
+        self.admin_target = f"unix:{self.directory}/admin.sock"
+        self._policies: PolicySet | None = None
+
+    async def start(self, policies: PolicySet, callers: Mapping[str, Sequence[str]], now: Instant) -> None:
+        """Serve; over mTLS if the story has callers."""
+        self.time.wall = now
+        listener = Listener() if not callers else self._secured(callers)
+        settings = Settings(
+            data_dir=str(self.directory),
+            decisions=listener,
+            limits=Limits(waiting=1),
+            state=State(heartbeat=Duration(SECOND // 50)),
+        )
+        clock = SystemClock(self.time.wall_ns, lambda: 0)
+        self.sidecar = Sidecar(
+            settings, clock=clock, monotonic=self.time.monotonic_ns, policies=policies, disk=self.disk
+        )
+        await self.sidecar.start()
+
+    def credentials(self, caller: str) -> grpc.ChannelCredentials | None:
+        """Return what a caller shows; None on a Unix socket."""
+        if self.authority is None:
+            if caller:
+                message = "a story whose checks have callers must say whom they may ask about"
+                raise DriverError(message)
+            return None
+        return self.authority.client(caller or _ADMITTED)
+
+    def set_policies(self, policies: PolicySet) -> None:
+        """Replace the policy set."""
+        self.running.set_policies(policies)
+
+    async def set_fault(self, fault: ServiceFault) -> None:
+        """Break one thing, mend all others."""
+        self._set_ready(ready=fault is not ServiceFault.STATE_NOT_READY)
+        self.time.leaping = fault is ServiceFault.STATE_STALE
+        if fault is ServiceFault.EVIDENCE_UNAVAILABLE:
+            self.disk.break_()
+        else:
+            self.disk.mend()
+        self._set_working(working=fault is not ServiceFault.INTERNAL_ERROR)
+        await self._until(lambda: self.running.evidence.healthy or fault is ServiceFault.EVIDENCE_UNAVAILABLE)
+        if fault not in (ServiceFault.STATE_NOT_READY, ServiceFault.STATE_STALE):
+            await self._until(lambda: self._replica_readiness() is Readiness.READY)
+
+    async def close(self) -> None:
+        """Stop, and leave nothing behind."""
+        if self.sidecar is not None:
+            self.disk.mend()
+            await self.sidecar.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def running(self) -> Sidecar:
+        """The sidecar, once started."""
+        assert self.sidecar is not None
+        return self.sidecar
+
+    def _secured(self, callers: Mapping[str, Sequence[str]]) -> Listener:
+        self.authority = Authority()
+        certificate, key, client_ca = self.authority.server_files(self.directory)
+        address = f"localhost:{free_port()}"
+        self.target = address
+        return Listener(
+            address=address,
+            tls=Tls(certificate=str(certificate), key=str(key), client_ca=str(client_ca)),
+            callers={_ADMITTED: ["**"]} | {caller: list(subjects) for caller, subjects in callers.items()},
+        )
+
+    def _replica_readiness(self) -> Readiness:
+        assert self.running.replica is not None
+        return self.running.replica.check_readiness()
+
+    def _set_ready(self, *, ready: bool) -> None:
+        assert self.running.replica is not None
+        self.running.replica._loaded = ready
+        if not ready:
+            self.running.snapshot.readiness = Readiness.NOT_READY
+
+    def _set_working(self, *, working: bool) -> None:
+        if self._policies is None and not working:
+            self._policies = self.running.snapshot.policies
+            self.set_policies(_BrokenPolicies([], self._policies.version))
+        elif self._policies is not None and working:
+            self.set_policies(self._policies)
+            self._policies = None
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+
+class GrpcDriver:
+    """A `Driver` over the bare stubs of both doors."""
+
+    def __init__(self) -> None:
+        self.server = Server()
+        self._fault = ServiceFault.NONE
+        self._revision: Revision = 0
+        self._revocations: dict[str, str] = {}
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def start(self, policies: PolicySet, callers: Mapping[str, Sequence[str]], now: Instant) -> None:
+        """Start a sidecar without facts."""
+        await self.server.start(policies, callers, now)
+
+    async def set_policies(self, policies: PolicySet) -> None:
+        """Replace the policy set as a whole."""
+        self.server.set_policies(policies)
+
+    async def set_clock(self, now: Instant) -> None:
+        """Set the wall clock, also back."""
+        self.server.time.wall = now
+
+    async def set_fault(self, fault: ServiceFault) -> None:
+        """Break or mend."""
+        self._fault = fault
+        await self.server.set_fault(fault)
+
+    async def apply(self, facts: Sequence[AnyFact]) -> Revision:
+        """Write facts through the administration door."""
+        request = governance_pb2.ApplyFactsRequest(facts=[message_of(fact) for fact in facts], reason="the story")
+        return self._written(await _answered(self._governance.ApplyFacts(request, timeout=PATIENCE_S)))
+
+    async def drop(self, kind: FactKind, id_: str) -> Revision:
+        """Remove a fact through the administration door."""
+        number = governance_pb2.GetFactRequest.DESCRIPTOR.fields_by_name["kind"].enum_type
+        reference = governance_pb2.FactReference(
+            kind=number.values_by_name[f"FACT_KIND_{kind.upper()}"].number, id=self._revocations.get(id_, id_)
+        )
+        request = governance_pb2.ApplyFactsRequest(removals=[reference], reason="the story")
+        return self._written(await _answered(self._governance.ApplyFacts(request, timeout=PATIENCE_S)))
+
+    async def revoke(self, revocation: Revocation) -> Revision:
+        """Revoke; the server names the revocation."""
+        whole = message_of(revocation).revocation
+        request = governance_pb2.RevokeRequest(
+            target=whole.target,
+            target_id=whole.target_id,
+            reason=whole.reason,
+            effective_at=whole.effective_at,
+            expires_at=whole.expires_at if whole.HasField("expires_at") else None,
+            source=whole.source,
+        )
+        response = await _answered(self._governance.Revoke(request, timeout=PATIENCE_S))
+        self._revocations[revocation.id] = response.revocation_id
+        return self._written(response)
+
+    async def complete_task(self, id_: str) -> Revision:
+        """Complete a task."""
+        request = governance_pb2.CompleteTaskRequest(task_id=id_, reason="the story")
+        return self._written(await _answered(self._governance.CompleteTask(request, timeout=PATIENCE_S)))
+
+    async def close_session(self, id_: str) -> Revision:
+        """Close a session."""
+        request = governance_pb2.CloseSessionRequest(session_id=id_, reason="the story")
+        return self._written(await _answered(self._governance.CloseSession(request, timeout=PATIENCE_S)))
+
+    async def check(self, spec: CheckSpec) -> Observed:
+        """Ask by one unary call; a malformed question again as an item of a batch."""
+        if self._fault is ServiceFault.OVERLOADED:
+            return await self._check_crowded(spec)
+        return await self._check(spec)
+
+    async def explain(self, spec: CheckSpec) -> ObservedExplanation:
+        """Ask for the table."""
+        request = pb.ExplainRequest(check=check_message(spec))
+        response = await _answered(self._stub(spec.caller).Explain(request, timeout=self.timeout(spec)))
+        verdict = pb.Verdict.Name
+        return observed_explanation(
+            (_code(row.code), verdict(row.verdict).removeprefix("VERDICT_"), row.message) for row in response.checks
+        )
+
+    async def permissions(self, spec: PermissionsSpec) -> ObservedPermissions:
+        """Ask what may be done."""
+        check = check_message(CheckSpec(**_fields(spec), action="", resource=""))
+        request = pb.ListPermissionsRequest(
+            subject=check.subject,
+            session_id=check.session_id,
+            task_id=check.task_id,
+            context=check.context,
+            credential=check.credential if check.HasField("credential") else None,
+        )
+        response = await _answered(self._stub(spec.caller).ListPermissions(request, timeout=PATIENCE_S))
+        return ObservedPermissions(
+            tuple(ObservedPermission(one.action, one.resource, tuple(one.conditions)) for one in response.permissions),
+            tuple(map(_reason, response.reasons)),
+        )
+
+    async def close(self) -> None:
+        """Close the channels, stop the sidecar."""
+        for channel in self._channels.values():
+            await channel.close()
+        await self.server.close()
+
+    async def _check(self, spec: CheckSpec) -> Observed:
+        try:
+            response = await self._stub(spec.caller).Check(check_message(spec), timeout=self.timeout(spec))
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
+                raise DriverError(str(error.details())) from error
+            return await self._refused_in_batch(spec)
+        return observed(response.decision)
+
+    async def _refused_in_batch(self, spec: CheckSpec) -> Observed:
+        request = pb.CheckBatchRequest(checks=[check_message(spec)])
+        response = await _answered(self._stub(spec.caller).CheckBatch(request, timeout=PATIENCE_S))
+        answer = observed(response.decisions[0])
+        if answer.reasons[0].code is not Code.REQUEST_INVALID:
+            message = f"refused alone, but {answer.reasons[0].code} in a batch"
+            raise DriverError(message)
+        return answer
+
+    async def _check_crowded(self, spec: CheckSpec) -> Observed:
+        """Ask so that the answer would have to wait, while another check has the one place for those that do."""
+        point = self.server.running
+        spec = replace(spec, at_least_revision=self._revision + 1)
+        request = check_message(spec)
+        holding = asyncio.ensure_future(_completed(self._stub(spec.caller).Check(request, timeout=PATIENCE_S)))
+        assert point.replica is not None
+        async with asyncio.timeout(PATIENCE_S):
+            while not point.replica._waiting:
+                await asyncio.sleep(0.001)
+        answer = await self._check(spec)
+        holding.cancel()
+        await asyncio.wait([holding])
+        async with asyncio.timeout(PATIENCE_S):
+            while point.replica._waiting:
+                await asyncio.sleep(0.001)
+        return answer
+
+    def timeout(self, spec: CheckSpec) -> float:
+        """Return the deadline of a check, short if what it waits for will not come."""
+        return SHORT_S if spec.at_least_revision > self._revision and not self._crowded else PATIENCE_S
+
+    @property
+    def _crowded(self) -> bool:
+        return self._fault is ServiceFault.OVERLOADED
+
+    def _written(
+        self,
+        response: governance_pb2.ApplyFactsResponse
+        | governance_pb2.RevokeResponse
+        | governance_pb2.CompleteTaskResponse
+        | governance_pb2.CloseSessionResponse,
+    ) -> Revision:
+        self._revision = response.revision
+        return response.revision
+
+    def _stub(self, caller: str) -> decision_pb2_grpc.DecisionServiceAsyncStub:
+        channel = self._channels.get(f"caller {caller}")
+        if channel is None:
+            credentials = self.server.credentials(caller)
+            channel = self._channels[f"caller {caller}"] = (
+                grpc.aio.insecure_channel(self.server.target)
+                if credentials is None
+                else grpc.aio.secure_channel(self.server.target, credentials)
+            )
+        return decision_pb2_grpc.DecisionServiceStub(channel)
+
+    @property
+    def _governance(self) -> governance_pb2_grpc.GovernanceServiceAsyncStub:
+        channel = self._channels.get("administration")
+        if channel is None:
+            channel = self._channels["administration"] = grpc.aio.insecure_channel(self.server.admin_target)
+        return governance_pb2_grpc.GovernanceServiceStub(channel)
+
+
+def check_message(spec: CheckSpec) -> pb.CheckRequest:
+    """Return the question as its message."""
+    kind, _, id_ = spec.resource.partition(":")
+    message = pb.CheckRequest(
+        subject=pb.Subject(type=spec.subject_type, id=spec.subject, properties=_struct(spec.subject_properties)),
+        action=pb.Action(name=spec.action, properties=_struct(spec.action_properties)),
+        resource=pb.Resource(type=kind, id=id_, properties=_struct(spec.resource_properties)),
+        context=_struct(spec.context),
+        session_id=spec.session,
+        task_id=spec.task,
+        request_id=spec.request_id,
+        at_least_revision=spec.at_least_revision,
+    )
+    if spec.credential is not None:
+        message.credential.CopyFrom(_credential(spec.credential))
+    return message
+
+
+def observed(decision: pb.Decision) -> Observed:
+    """Return a decision as a driver shows it."""
+    until = decision.valid_until
+    return Observed(
+        outcome=Outcome.ALLOW if decision.outcome == pb.OUTCOME_ALLOW else Outcome.DENY,
+        reasons=tuple(map(_reason, decision.reasons)),
+        policies=tuple(decision.policies),
+        identity=decision.identity_id,
+        owner=decision.owner,
+        session=decision.session_id,
+        task=decision.task_id,
+        entitlement=decision.entitlement_id,
+        approval=decision.approval_id,
+        ticket=decision.ticket,
+        valid_until=Instant(until.ToNanoseconds()) if decision.HasField("valid_until") else None,
+        obligations=tuple(
+            Obligation(type=one.type, parameters=json_format.MessageToDict(one.parameters))
+            for one in decision.obligations
+        ),
+        revision=decision.revision,
+        policy_version=decision.policy_version,
+    )
+
+
+def observed_explanation(rows: Iterable[tuple[Code, str, str]]) -> ObservedExplanation:
+    """Return the rows that did not pass: (code, verdict, message); failed wins over not reached."""
+    failed: dict[Code, ObservedReason] = {}
+    not_reached: dict[Code, None] = {}
+    for code, verdict, message in rows:
+        if verdict == "FAILED":
+            failed.setdefault(code, ObservedReason(code, message))
+        elif verdict == "NOT_REACHED":
+            not_reached[code] = None
+    return ObservedExplanation(tuple(failed.values()), tuple(code for code in not_reached if code not in failed))
+
+
+def _fields(spec: PermissionsSpec) -> dict[str, object]:
+    return {name: getattr(spec, name) for name in spec.__struct_fields__}
+
+
+def _struct(attributes: Attributes) -> struct_pb2.Struct | None:
+    return json_format.ParseDict(dict(attributes), struct_pb2.Struct()) if attributes else None
+
+
+def _credential(credential: Credential) -> pb.Credential:
+    message = pb.Credential(id=credential.id, issuer=credential.issuer, subject=credential.subject)
+    if credential.issued_at is not None:
+        message.issued_at.CopyFrom(timestamp(credential.issued_at))
+    if credential.expires_at is not None:
+        message.expires_at.CopyFrom(timestamp(credential.expires_at))
+    return message
+
+
+def _reason(reason: pb.Reason) -> ObservedReason:
+    return ObservedReason(_code(reason.code), reason.message, reason.subject_of_reason)
+
+
+def _code(number: int) -> Code:
+    return Code(reasons_pb2.ReasonCode.Name(number).removeprefix("REASON_CODE_"))
+
+
+async def _completed(call: Awaitable[_T]) -> _T:
+    return await call
+
+
+async def _answered(call: Awaitable[_T]) -> _T:
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        message = f"{error.code().name}: {error.details()}"
+        raise DriverError(message) from error
