@@ -108,7 +108,7 @@ class Sidecar:
         """Open the doors, load the facts, and serve. Raises what the parts raise; then `stop` releases them."""
         settings, limits = self.settings, self.settings.limits
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        Path(settings.data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
+        Path(settings.data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  # nothing is served yet
         if not self._fixed_policies:
             self.snapshot.policies = load_policies([Path(directory) for directory in settings.policies])
         store = await SqliteStore.open(settings.database, heartbeat_s=settings.state.heartbeat / SECOND)
@@ -206,7 +206,7 @@ class Sidecar:
         self._tasks.append(task)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """A part that must run for ever has stopped: the sidecar must not go on as if nothing were."""
+        """Stop when a part that must run for ever has ended, rather than go on as if nothing were."""
         if task.cancelled() or self.failure is not None:
             return
         self.failure = task.exception() or RuntimeError("a part of the sidecar stopped")

@@ -143,7 +143,10 @@ class Case:
             session = self._find_session()
             session_id = "" if session is None else session.id
         self.session_id = session_id
-        self.aspects = aspects | self._gather(session)
+        aspects |= self._gather(session)
+        if aspects & PARENT:
+            self.ancestors = _ancestors(session, snapshot)  # type: ignore[arg-type]  # a parent's child is not None
+        self.aspects = aspects
 
     @classmethod
     def of_ancestor(cls, child: Case, session: Session) -> Case:
@@ -160,7 +163,8 @@ class Case:
         case.candidates = ()
         case.live_candidates = 0
         case.session_id = session.id
-        case.aspects = case._gather(session) & ~PARENT  # the youngest descendant has walked the whole chain already
+        # The youngest descendant has walked the whole chain already: ancestors of ancestors are not gathered.
+        case.aspects = case._gather(session) & ~PARENT  # noqa: SLF001  # of its own class
         return case
 
     def _find_session(self) -> Session | None:
@@ -213,7 +217,6 @@ class Case:
             aspects |= CONSTRAINTS
         if session.parent:
             aspects |= PARENT
-            self.ancestors = _ancestors(session, snapshot)
         self.task = task = snapshot.tasks.get(session.task)  # type: ignore[assignment]
         if task is None:
             aspects |= NO_TASK
@@ -228,16 +231,20 @@ class Case:
         if not session.approval:
             self.approval = None  # type: ignore[assignment]
             return aspects
-        self.approval = approval = snapshot.approvals.get(session.approval)  # type: ignore[assignment]
+        return aspects | self._gather_approval(session)
+
+    def _gather_approval(self, session: Session) -> int:
+        aspects = APPROVAL_NAMED
+        self.approval = approval = self.snapshot.approvals.get(session.approval)  # type: ignore[assignment]
         if approval is None:
-            return aspects | NO_APPROVAL | APPROVAL_NAMED
+            return aspects | NO_APPROVAL
         if approval.state is not _APPROVED:
             aspects |= UNAPPROVED
         if approval.max_uses is not None:
             aspects |= APPROVAL_USES
         if approval.kind is _BREAK_GLASS:
             aspects |= BREAK_GLASS
-        return aspects | APPROVAL | APPROVAL_NAMED
+        return aspects | APPROVAL
 
     def found(self) -> Found:
         """Return the facts that were found, for a denial's evidence."""

@@ -28,7 +28,7 @@ Revision: TypeAlias = int
 """Position in the totally ordered change log; 0 is before the first change."""
 
 if TYPE_CHECKING:
-    Attribute: TypeAlias = "None | bool | int | float | str | list[Attribute] | dict[str, Attribute]"
+    Attribute: TypeAlias = "bool | int | float | str | list[Attribute] | dict[str, Attribute] | None"
 else:
     # msgspec resolves no recursive alias, and codecs need it to read these types; `lawful` checks the shape.
     Attribute: TypeAlias = Any

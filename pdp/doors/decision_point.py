@@ -59,6 +59,9 @@ class UseListener(Protocol):
         """Hear which sessions and approvals were used once more."""
 
 
+_NO_ROOM = "the evidence buffer is full"
+
+
 class Answer(Struct, frozen=True):
     """A decision under its id, in its trace."""
 
@@ -159,7 +162,9 @@ class DecisionPoint:
         try:
             await self._caught_up(request, call)
             if not await self._evidence.room(self._remaining(call)):
-                raise BufferFullError("the evidence buffer is full")  # noqa: TRY301, EM101  # one way out for both
+                return self._noted(
+                    self._refusal(Code.EVIDENCE_UNAVAILABLE, _NO_ROOM), request, call, started, traceparent
+                )
             answer, written = self._commit(self._decide(request), request, call, traceparent, started)
             if written is not None:
                 await asyncio.wait_for(asyncio.shield(written), self._remaining(call))

@@ -184,6 +184,6 @@ def _refuse_if_late(call: Call) -> None:
 
 async def _abort(context: Context, error: Exception) -> None:
     if not isinstance(error, DoorError):
-        log.exception("a call failed", exc_info=error)
+        log.error("a call failed", exc_info=error)
         error = DoorError("the call failed; the sidecar's log says where")
     await context.abort_with_status(rpc_status.to_status(status_of(error)))

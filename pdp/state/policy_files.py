@@ -9,7 +9,8 @@ Rule 3: while the files are at fault, the last good set stays.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from importlib import resources
 from pathlib import Path
 
@@ -252,8 +253,9 @@ class PolicyWatcher:
         """Watch until cancelled. The first look loads whatever is there, so nothing changed before it is missed."""
         await self.look()
         while True:
-            async for _ in self._notices():
-                await self.look()
+            async with aclosing(self._notices()) as notices:
+                async for _ in notices:
+                    await self.look()
 
     async def look(self) -> None:
         """Load the set if any file has changed since the last look."""
@@ -278,16 +280,17 @@ class PolicyWatcher:
             await asyncio.sleep(0)
         return _assembled(compiled)
 
-    async def _notices(self) -> AsyncIterator[None]:
+    async def _notices(self) -> AsyncGenerator[None, None]:
         """Yield at every notice and at the end of every interval; end when there is nothing to watch any more."""
         milliseconds = max(1, int(self._interval * 1000))
+        watching = awatch(
+            *self._directories, watch_filter=None, debounce=200, rust_timeout=milliseconds, yield_on_timeout=True
+        )
         try:
-            watching = awatch(
-                *self._directories, watch_filter=None, debounce=200, rust_timeout=milliseconds, yield_on_timeout=True
-            )
-            async for _ in watching:
-                yield
-        except OSError:
+            async with aclosing(watching):
+                async for _ in watching:
+                    yield
+        except (OSError, RuntimeError):  # nothing there to watch, or no more watches to be had: looking is left
             await asyncio.sleep(self._interval)
             yield
 

@@ -21,7 +21,7 @@ BLOCKS = BLOCK.findall((ROOT / "README.md").read_text())
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """A directory with a sidecar that runs as the README says."""
+    """Return a directory in which a sidecar runs as the README says."""
     with tempfile.TemporaryDirectory(prefix="pdp-") as name:
         path = Path(name)
         (path / ".venv").symlink_to(Path(sys.prefix))

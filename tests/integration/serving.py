@@ -1,0 +1,303 @@
+"""A sidecar to ask, in this process or in one of its own, and a small world of facts for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+from sessionpdp.v1 import decision_pb2 as pb
+from sessionpdp.v1 import decision_pb2_grpc, governance_pb2, governance_pb2_grpc, reasons_pb2
+
+from pdp.app import Sidecar
+from pdp.core.model import (
+    AnyFact,
+    Approval,
+    ApprovalState,
+    Duration,
+    Entitlement,
+    Identity,
+    IdentityKind,
+    Instant,
+    Session,
+    Task,
+)
+from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
+from pdp.core.wording import SECOND
+from pdp.doors.facts_wire import message_of
+from pdp.settings import Settings, State
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 20.0
+HOUR = 3600 * SECOND
+QUICK = State(heartbeat=Duration(SECOND // 20))
+_RECONNECT = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 200))
+
+SERVE = """\
+import sys
+from pathlib import Path
+
+import uvloop
+
+from pdp.app import serve
+from pdp.settings import load
+
+uvloop.run(serve(load(Path(sys.argv[1]))))
+"""
+
+
+class Channels:
+    """The stubs of one connection to each door."""
+
+    def __init__(self, target: str, admin_target: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+        self.decision_channel = (
+            grpc.aio.insecure_channel(target, options=_RECONNECT)
+            if credentials is None
+            else grpc.aio.secure_channel(target, credentials, options=_RECONNECT)
+        )
+        self.admin_channel = grpc.aio.insecure_channel(admin_target, options=_RECONNECT)
+        self.decisions: decision_pb2_grpc.DecisionServiceAsyncStub = decision_pb2_grpc.DecisionServiceStub(
+            self.decision_channel
+        )
+        self.governance: governance_pb2_grpc.GovernanceServiceAsyncStub = governance_pb2_grpc.GovernanceServiceStub(
+            self.admin_channel
+        )
+        self.health = health_pb2_grpc.HealthStub(self.decision_channel)
+
+    async def apply(self, *facts: AnyFact) -> int:
+        """Write facts; return the revision."""
+        request = governance_pb2.ApplyFactsRequest(facts=[message_of(fact) for fact in facts], reason="a test")
+        return (await self.governance.ApplyFacts(request, timeout=PATIENCE_S)).revision
+
+    async def revoke(self, target: str, target_id: str, **more: object) -> governance_pb2.RevokeResponse:
+        """Revoke something named by its kind."""
+        number = governance_pb2.RevokeRequest.DESCRIPTOR.fields_by_name["target"].enum_type.values_by_name
+        request = governance_pb2.RevokeRequest(
+            target=number[f"REVOCATION_TARGET_{target.upper()}"].number, target_id=target_id, reason="a test", **more
+        )
+        return await self.governance.Revoke(request, timeout=PATIENCE_S)
+
+    async def check(self, request: pb.CheckRequest | None = None, **more: object) -> str:
+        """Return the primary code of an answer."""
+        call = self.decisions.Check(request or check(**more), timeout=PATIENCE_S)
+        return code_of((await call).decision)
+
+    async def close(self) -> None:
+        """Close both connections."""
+        await self.decision_channel.close()
+        await self.admin_channel.close()
+
+
+class Running(Channels):
+    """A sidecar of this process, and a connection to it."""
+
+    def __init__(self, sidecar: Sidecar) -> None:
+        settings = sidecar.settings
+        super().__init__(settings.decision_address(), settings.administration_address())
+        self.sidecar = sidecar
+
+    def another(self) -> Channels:
+        """Return further connections, to be closed by the caller."""
+        settings = self.sidecar.settings
+        return Channels(settings.decision_address(), settings.administration_address())
+
+
+@asynccontextmanager
+async def running(sidecar: Sidecar) -> AsyncIterator[Running]:
+    """Start a sidecar, and stop it at the end."""
+    connected = Running(sidecar)
+    try:
+        await sidecar.start()
+        yield connected
+    finally:
+        await connected.close()
+        await sidecar.stop()
+
+
+class ServerProcess:
+    """A sidecar in a process of its own, with verbs: `start`, `kill`, `terminate`."""
+
+    def __init__(self, home: Path, config: Mapping[str, object] | None = None) -> None:
+        self.home = home
+        self.config = home / "pdp.yaml"
+        self.config.write_text(json.dumps({"data_dir": str(home / "d"), "drain": "5s"} | dict(config or {})))
+        self.decision_target = f"unix:{home}/d/pdp.sock"
+        self.admin_target = f"unix:{home}/d/admin.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process, once started."""
+        assert self._process is not None
+        return self._process
+
+    @property
+    def log(self) -> str:
+        """What the server has said."""
+        return (self.home / "log").read_text()
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start the process and do not wait for it."""
+        with (self.home / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", SERVE, str(self.config)],
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env=os.environ | {"PYTHONPATH": "."},
+            )
+        return self._process
+
+    async def start(self) -> None:
+        """Start the process and wait until it serves."""
+        self.launch()
+        async with asyncio.timeout(PATIENCE_S):
+            while not await self._serves():
+                assert self.process.poll() is None, self.log
+                await asyncio.sleep(0.02)
+
+    def kill(self) -> None:
+        """End the process at once, and wait until it is gone."""
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        self.process.send_signal(signal.SIGTERM)
+
+    async def ended(self) -> int:
+        """Wait for the end; return the exit code."""
+        return await asyncio.to_thread(self.process.wait, PATIENCE_S)
+
+    def connect(self) -> Channels:
+        """Return connections, to be closed by the caller."""
+        return Channels(self.decision_target, self.admin_target)
+
+    def close(self) -> None:
+        """End the process, if it has not ended."""
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    async def _serves(self) -> bool:
+        if not Path(self.decision_target.removeprefix("unix:")).exists():
+            return False
+        channels = self.connect()
+        try:
+            answer = await channels.health.Check(health_pb2.HealthCheckRequest(), timeout=1)
+        except grpc.aio.AioRpcError:
+            return False
+        else:
+            return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+        finally:
+            await channels.close()
+
+
+def world() -> list[AnyFact]:
+    """Return facts under which `check()` is granted: worker, task job, session s-1 with approval chg-1."""
+    now = Instant(time.time_ns())
+    actions, resources = ActionScope(["rows.*"]), ResourceScope(["database:**"])
+    return [
+        Identity(id="worker", kind=IdentityKind.WORKLOAD, owner="team-a"),
+        Entitlement(
+            id="ent-1",
+            identity=IdentityScope(["worker"]),
+            actions=actions,
+            resources=resources,
+            certified_by="dana",
+            certified_until=Instant(now + 24 * HOUR),
+        ),
+        Task(id="job"),
+        Approval(
+            id="chg-1",
+            state=ApprovalState.APPROVED,
+            ticket="CHG-1",
+            requested_by="lin",
+            approved_by="dana",
+            actions=actions,
+            resources=resources,
+            not_before=Instant(now - HOUR),
+            expires_at=Instant(now + HOUR),
+        ),
+        session("s-1", approval="chg-1"),
+    ]
+
+
+def session(id_: str, **changes: object) -> Session:
+    """Return a session of the worker, open for an hour."""
+    now = time.time_ns()
+    fields: dict[str, object] = {
+        "identity": "worker",
+        "task": "job",
+        "entitlement": "ent-1",
+        "actions": ActionScope(["rows.*"]),
+        "resources": ResourceScope(["database:**"]),
+        "not_before": Instant(now - HOUR),
+        "expires_at": Instant(now + HOUR),
+    }
+    return Session(id=id_, **(fields | changes))  # type: ignore[arg-type]
+
+
+def check(**changes: object) -> pb.CheckRequest:
+    """Return a request that the world grants."""
+    fields: dict[str, object] = {
+        "subject": pb.Subject(id="worker"),
+        "action": pb.Action(name="rows.read"),
+        "resource": pb.Resource(type="database", id="prod/users"),
+        "session_id": "s-1",
+    }
+    return pb.CheckRequest(**(fields | changes))  # type: ignore[arg-type]
+
+
+def code_of(decision: pb.Decision) -> str:
+    """Return the primary code of a decision."""
+    return reasons_pb2.ReasonCode.Name(decision.reasons[0].code).removeprefix("REASON_CODE_")
+
+
+def codes_of(decisions: Sequence[pb.Decision]) -> list[str]:
+    """Return the primary code of each decision."""
+    return [code_of(decision) for decision in decisions]
+
+
+class Refused:
+    """An error that a call ended with, as far as clients read it."""
+
+    def __init__(self, error: grpc.aio.AioRpcError) -> None:
+        self.code = error.code()
+        self.message = error.details() or ""
+        self.reason = self.domain = ""
+        self.fields: dict[str, str] = {}
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]  # has what it asks for
+        for detail in status.details if status is not None else ():
+            info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+            if detail.Unpack(info):
+                self.reason, self.domain = info.reason, info.domain
+            elif detail.Unpack(bad):
+                self.fields = {violation.field: violation.description for violation in bad.field_violations}
+
+
+async def refusal(call: object) -> Refused:
+    """Return the error that a call ends with."""
+    try:
+        await call  # type: ignore[misc]  # a call of any kind
+    except grpc.aio.AioRpcError as error:
+        return Refused(error)
+    message = "the call was answered"
+    raise AssertionError(message)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
