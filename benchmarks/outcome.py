@@ -104,10 +104,15 @@ def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[f
 def shown(value: float) -> str:
     """Return a figure with three digits that mean something."""
     if abs(value) >= 100:
-        return f"{value:,.0f}"
+        return spaced(round(value))
     return f"{value:.3g}" if abs(value) >= 1 else f"{value:.2g}"
 
 
 def spread(runs: Sequence[float]) -> str:
     """Return the lowest and the highest run; empty for a single one."""
     return f"{shown(min(runs))} to {shown(max(runs))}" if len(runs) > 1 else ""
+
+
+def spaced(number: int) -> str:
+    """Return a whole number with its thousands apart."""
+    return f"{number:,}".replace(",", " ")

@@ -86,18 +86,25 @@ class World(Struct, frozen=True):
     sessions: int
     revocations: int
     now: Instant
+    revocations_expire: bool = True
+    """Whether revocations carry the time at which their target would have ended anyway, as they usually do."""
 
 
 def facts(world: World) -> Iterator[AnyFact]:
-    """Yield every fact of a world, what sessions rest on before the sessions."""
+    """Yield every fact of a world."""
+    yield from basis(world)
+    for number in range(world.sessions):
+        yield session(number, world.now)
+    for number in range(world.revocations):
+        yield revocation(number, world)
+
+
+def basis(world: World) -> Iterator[AnyFact]:
+    """Yield what the sessions rest on: identities with entitlements, tasks with approvals."""
     for number in range(-(-world.sessions // SESSIONS_PER_IDENTITY)):
         yield from _identity_facts(number, world.now)
     for number in range(-(-world.sessions // SESSIONS_PER_TASK)):
         yield from _task_facts(number, world.now)
-    for number in range(world.sessions):
-        yield session(number, world.now)
-    for number in range(world.revocations):
-        yield revocation(number, world.now)
 
 
 def _identity_facts(number: int, now: Instant) -> Iterator[AnyFact]:
@@ -144,16 +151,16 @@ def session(number: int, now: Instant, id_: str = "") -> Session:
     )
 
 
-def revocation(number: int, now: Instant) -> Revocation:
-    """Return the revocation of a number, of a session or a credential that is gone; it expires in a while."""
+def revocation(number: int, world: World) -> Revocation:
+    """Return the revocation of a number, of a session or a credential that is gone."""
     return Revocation(
         id=f"r-{number}",
         target=RevocationTarget.SESSION if number % 2 else RevocationTarget.CREDENTIAL,
         target_id=f"gone-{number}",
-        effective_at=Instant(now - HOUR),
+        effective_at=Instant(world.now - HOUR),
         reason="the job was stopped",
         source="operations",
-        expires_at=Instant(now + 12 * HOUR),
+        expires_at=Instant(world.now + 12 * HOUR) if world.revocations_expire else None,
     )
 
 

@@ -1,11 +1,11 @@
 """Commands that change facts, or read them out."""
 
-# ruff: noqa: PLC0415 - typer reads annotations at run time; what loads slowly is loaded by the command that needs it
+# ruff: noqa: PLC0415 - what loads slowly is loaded by the command that needs it
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -15,6 +15,7 @@ from pdp.cli.helping import DOING_EXITS, help_text
 from pdp.cli.options import Json, Reason
 from pdp.cli.terminal import say_hint, show, show_json, show_text
 from pdp.cli.trouble import CommandError
+from pdp.core.model import AnyFact, FactKind, Instant, RevocationTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,23 +23,24 @@ if TYPE_CHECKING:
     from sessionpdp.v1 import facts_pb2
     from sessionpdp.v1.governance_pb2_grpc import GovernanceServiceStub
 
-    from pdp.core.model import AnyFact, Instant
-
-Kind: TypeAlias = Literal["identity", "entitlement", "approval", "task", "session", "revocation", "signal"]
-Target: TypeAlias = Literal["identity", "session", "task", "approval", "entitlement", "credential", "issuer", "owner"]
 
 _PAGE = 1000
-_FOUND_BY_ID = frozenset({"session", "task", "approval", "entitlement"})
+_FACT_OF = {
+    RevocationTarget.SESSION: FactKind.SESSION,
+    RevocationTarget.TASK: FactKind.TASK,
+    RevocationTarget.APPROVAL: FactKind.APPROVAL,
+    RevocationTarget.ENTITLEMENT: FactKind.ENTITLEMENT,
+}
 """Targets that are facts by that very id; an identity may also be covered by a pattern."""
 
-_Id: TypeAlias = Annotated[str, typer.Argument(help="Its id.", show_default=False)]
+_Id: TypeAlias = Annotated[str, typer.Argument(help="Its id.", metavar="ID", show_default=False)]
 
 
 @with_options(door=administration_of)
 def import_(
     door: Door,
     *,
-    files: Annotated[list[Path], typer.Argument(help="Facts files.", metavar="FILE...", show_default=False)],
+    files: Annotated[list[Path], typer.Argument(help="Facts files.", metavar="FILE", show_default=False)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Have everything checked, write nothing.")] = False,
     reason: Reason = "",
     as_json: Json = False,
@@ -48,7 +50,7 @@ def import_(
 
     from pdp.cli.change_view import imported_json, imported_view
     from pdp.cli.facts_files import placed, read_files
-    from pdp.cli.refusals import Refused
+    from pdp.cli.refusals import RefusedError
     from pdp.doors.facts_wire import message_of
 
     read = read_files(files)
@@ -57,7 +59,7 @@ def import_(
     try:
         with administering(door) as governance:
             revision = governance.ApplyFacts(request, timeout=door.timeout_s).revision
-    except Refused as error:
+    except RefusedError as error:
         raise placed(error, read) from error
     if as_json:
         show_json(imported_json(facts, revision, dry_run=dry_run))
@@ -70,7 +72,7 @@ def export(
     door: Door,
     *,
     kind: Annotated[
-        list[Kind] | None,
+        list[FactKind] | None,
         typer.Option("--kind", help="Only facts of this kind; may be given several times.", show_default=False),
     ] = None,
     as_json: Json = False,
@@ -79,8 +81,9 @@ def export(
     from pdp.cli.change_view import fact_json
     from pdp.state.facts_file import dump_facts
 
+    kinds: list[FactKind | None] = [*kind] if kind else [None]
     with administering(door) as governance:
-        facts = [fact for one in kind or [""] for fact in _listed(governance, one, door)]
+        facts = [fact for one in kinds for fact in _listed(governance, one, door)]
     if as_json:
         show_json({"facts": [fact_json(fact) for fact in facts]})
     else:
@@ -91,9 +94,11 @@ def export(
 def revoke(
     door: Door,
     *,
-    target: Annotated[Target, typer.Argument(help="What is revoked.", show_default=False)],
+    target: Annotated[RevocationTarget, typer.Argument(help="What is revoked.", show_default=False)],
     id_: Annotated[str, typer.Argument(help="Its id; for an identity also a pattern.", metavar="ID")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; part of the revocation.", show_default=False)],
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why; part of the revocation.", metavar="TEXT", show_default=False)
+    ],
     effective_at: Annotated[
         str,
         typer.Option("--effective-at", help="From when on, in RFC 3339 or as `+10m`. Without it: now.", metavar="TIME"),
@@ -104,23 +109,24 @@ def revoke(
             "--expires-at", help="When the target would have ended anyway. Without it: never.", metavar="TIME"
         ),
     ] = "",
-    source: Annotated[str, typer.Option("--source", help="Where this comes from, e.g. an incident.")] = "",
+    source: Annotated[
+        str, typer.Option("--source", help="Where this comes from, e.g. an incident.", metavar="TEXT")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Revoke a target."""
-    from sessionpdp.v1 import governance_pb2
+    from sessionpdp.v1 import facts_pb2, governance_pb2
 
     from pdp.cli.change_view import revoked_view
 
-    request = governance_pb2.RevokeRequest(
-        target=f"REVOCATION_TARGET_{target.upper()}", target_id=id_, reason=reason, source=source
-    )
+    number = facts_pb2.RevocationTarget.Value(f"REVOCATION_TARGET_{target.upper()}")
+    request = governance_pb2.RevokeRequest(target=number, target_id=id_, reason=reason, source=source)
     for name, text in (("effective_at", effective_at), ("expires_at", expires_at)):
         if text:
             getattr(request, name).FromNanoseconds(_instant(name, text))
     with administering(door) as governance:
         answer = governance.Revoke(request, timeout=door.timeout_s)
-        known = target not in _FOUND_BY_ID or _is_known(governance, target, id_, door)
+        known = target not in _FACT_OF or _is_known(governance, _FACT_OF[target], id_, door)
     if as_json:
         show_json({"revocation_id": answer.revocation_id, "revision": answer.revision, "target_known": known})
         return
@@ -161,12 +167,11 @@ def close_session(door: Door, *, id_: _Id, reason: Reason = "", as_json: Json = 
         show(changed_view("closed", f"session `{id_}`", revision, "every session delegated from it has ended too"))
 
 
-def _listed(governance: GovernanceServiceStub, kind: str, door: Door) -> Iterator[AnyFact]:
+def _listed(governance: GovernanceServiceStub, kind: FactKind | None, door: Door) -> Iterator[AnyFact]:
     """Yield all facts of a kind, or of all kinds, page by page."""
     from sessionpdp.v1 import governance_pb2
 
-    wanted = f"FACT_KIND_{kind.upper()}" if kind else "FACT_KIND_UNSPECIFIED"
-    request = governance_pb2.ListFactsRequest(kind=wanted, page_size=_PAGE)
+    request = governance_pb2.ListFactsRequest(kind=_number(kind), page_size=_PAGE)
     while True:
         page = governance.ListFacts(request, timeout=door.timeout_s)
         for message in page.facts:
@@ -188,11 +193,17 @@ def _fact(message: facts_pb2.Fact) -> AnyFact:
     return fact
 
 
-def _is_known(governance: GovernanceServiceStub, kind: str, id_: str, door: Door) -> bool:
+def _number(kind: FactKind | None) -> facts_pb2.FactKind.ValueType:
+    from sessionpdp.v1 import facts_pb2
+
+    return facts_pb2.FactKind.Value("FACT_KIND_UNSPECIFIED" if kind is None else f"FACT_KIND_{kind.upper()}")
+
+
+def _is_known(governance: GovernanceServiceStub, kind: FactKind, id_: str, door: Door) -> bool:
     import grpc
     from sessionpdp.v1 import governance_pb2
 
-    request = governance_pb2.GetFactRequest(kind=f"FACT_KIND_{kind.upper()}", id=id_)
+    request = governance_pb2.GetFactRequest(kind=_number(kind), id=id_)
     try:
         governance.GetFact(request, timeout=door.timeout_s)
     except grpc.RpcError as error:
@@ -205,7 +216,6 @@ def _instant(name: str, text: str) -> Instant:
     """Return the instant of an RFC 3339 time, or of `+10m` from now on."""
     import time
 
-    from pdp.core.model import Instant
     from pdp.state.fields import parse_duration, parse_instant
 
     try:

@@ -1,6 +1,6 @@
 """Commands that ask for decisions."""
 
-# ruff: noqa: PLC0415 - typer reads annotations at run time; what loads slowly is loaded by the command that needs it
+# ruff: noqa: PLC0415 - what loads slowly is loaded by the command that needs it
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _EXAMPLE = """\
   --resource cluster:prod/shop/checkout --session session-release-7.4"""
 
 
-@with_options(what=what_of, whose=whose_of, door=decisions_of)
-def check(what: Given, whose: Given, door: Door, *, as_json: Json = False) -> None:
+@with_options(whose=whose_of, what=what_of, door=decisions_of)
+def check(whose: Given, what: Given, door: Door, *, as_json: Json = False) -> None:
     """Ask for one decision."""
     from pdp.cli.decision_view import decision_json, decision_view
 
@@ -45,10 +45,10 @@ def check(what: Given, whose: Given, door: Door, *, as_json: Json = False) -> No
     raise typer.Exit(_exit_code(decision))
 
 
-@with_options(what=what_of, whose=whose_of, door=decisions_of)
+@with_options(whose=whose_of, what=what_of, door=decisions_of)
 def explain(
-    what: Given,
     whose: Given,
+    what: Given,
     door: Door,
     *,
     every_row: Annotated[
@@ -87,14 +87,17 @@ def permissions(whose: Given, door: Door, *, as_json: Json = False) -> None:
     raise typer.Exit(0 if found.permissions else 1)
 
 
-@with_options(what=what_of, whose=whose_of, door=decisions_of)
+@with_options(whose=whose_of, what=what_of, door=decisions_of)
 def watch(
-    what: Given,
     whose: Given,
+    what: Given,
     door: Door,
     *,
     count: Annotated[
-        int, typer.Option("--count", "-n", help="Stop after this many lines; 0: never.", rich_help_panel=OUTPUT, min=0)
+        int,
+        typer.Option(
+            "--count", "-n", help="Stop after this many lines; 0: never.", rich_help_panel=OUTPUT, min=0, metavar="N"
+        ),
     ] = 0,
     as_json: Json = False,
 ) -> None:

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -51,7 +52,7 @@ def imported_view(facts: Sequence[AnyFact], revision: int, *, dry_run: bool) -> 
         if dry_run
         else Text.assemble(("wrote ", ALLOW), f"{count} at revision {revision}")
     )
-    return Group(head, table)
+    return Group(head, Padding(table, (0, 0, 0, 2)))
 
 
 def _kind_order(fact: AnyFact) -> int:

@@ -45,8 +45,9 @@ def decisions_of(
         str,
         typer.Option(
             "--target",
-            help=f"Address of the decision door, `unix:/path` or `host:port`. [env: {DECISIONS_VARIABLE}]",
+            help=f"Address of the decision door, `unix:/path` or `host:port`. (env: `{DECISIONS_VARIABLE}`)",
             rich_help_panel=CONNECTION,
+            metavar="ADDRESS",
             show_default=False,
         ),
     ] = "",
@@ -63,8 +64,9 @@ def administration_of(
         str,
         typer.Option(
             "--admin",
-            help=f"Address of the administration door, `unix:/path` or `host:port`. [env: {ADMINISTRATION_VARIABLE}]",
+            help=f"Address of the administration door, `unix:/path` or `host:port`. (env: `{ADMINISTRATION_VARIABLE}`)",
             rich_help_panel=CONNECTION,
+            metavar="ADDRESS",
             show_default=False,
         ),
     ] = "",
@@ -76,7 +78,7 @@ def administration_of(
 
 
 def _door(option: str, target: str, data_dir: Path | None, variable: str, socket: str, timeout_s: float) -> Door:
-    """What was said on the command line comes before the environment, and a target before a directory."""
+    """Return the door; what was said comes before the environment, and an address before a directory."""
     if timeout_s <= 0:
         message = f"`--timeout` must be more than 0 seconds, got `{timeout_s:g}`"
         raise CommandError(message)

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pdp.cli.times import exact_text, span_text, time_text, until_text
+from pdp.cli.times import exact_text, time_text, until_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -146,19 +146,21 @@ def _evidence(decision: Decision) -> Text:
     return Text("\n".join(lines), style=FAINT)
 
 
-def watch_line(decision: Decision, now: datetime) -> Text:
-    """Return one change as one line."""
+def watch_line(decision: Decision, now: datetime) -> Table:
+    """Return one change as one line, folded beside its time."""
     word, style = ("allow", ALLOW) if decision.allowed else ("deny", DENY)
     if not decision.decided:
         word, style = "doubt", DOUBT
-    line = Text.assemble((time_text(decision.evaluated_at or now), FAINT), "  ", (f"{word:<5}  {decision.code}", style))
+    line = Text.assemble((f"{word:<{_INDENT}}{decision.code}", style), "  ")
     if decision.valid_until is not None and decision.evaluated_at is not None:
-        line.append(
-            f"  until {time_text(decision.valid_until)} ({span_text(decision.valid_until - decision.evaluated_at)})"
-        )
+        line.append(f"until {until_text(decision.valid_until, decision.evaluated_at)}")
     else:
-        line.append_text(Text("  ")).append_text(quoted(decision.reasons[0].message))
-    return line
+        line.append_text(quoted(decision.reasons[0].message))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style=FAINT)
+    table.add_column(overflow="fold")
+    table.add_row(time_text(decision.evaluated_at or now), line)
+    return table
 
 
 def permissions_view(permissions: Permissions) -> RenderableType:
@@ -178,6 +180,8 @@ def permissions_view(permissions: Permissions) -> RenderableType:
 
 def _nothing(permissions: Permissions) -> Iterator[RenderableType]:
     yield Text("nothing is permitted", style=DENY)
+    if not permissions.reasons:
+        yield Text("scopes and policies leave no pair of action and resource; `pdp explain` says which of them")
     for reason in permissions.reasons:
         yield Text.assemble("  ", (reason.code, DENY))
         yield Padding(quoted(reason.message), (0, 0, 0, 4))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from pdp.cli.refusals import Refused
+from pdp.cli.refusals import RefusedError
 from pdp.cli.trouble import CommandError
 from pdp.core.model import KIND_OF, AnyFact
 from pdp.state.document import Document, DocumentError, Problem, parse_yaml, quote
@@ -43,7 +43,7 @@ def read_files(files: Sequence[Path]) -> list[PlacedFact]:
     return read
 
 
-def placed(error: Refused, read: Sequence[PlacedFact]) -> CommandError:
+def placed(error: RefusedError, read: Sequence[PlacedFact]) -> CommandError:
     """Return a refusal with the place of each fact it is about."""
     if not error.violations:
         return error

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
 from pdp.cli.decision_view import ALLOW, DENY, FAINT, rows
@@ -19,14 +20,18 @@ if TYPE_CHECKING:
 Record: TypeAlias = "Mapping[str, Attribute]"
 """A line of the journal, as docs/evidence.md describes it."""
 _ONLY_A_FEW = 3
+_SEQUENCE_WIDTH = 6
 
 
-def record_line(record: Record) -> Text:
-    """Return a record as one line: when, what, and about whom."""
-    time = str(record.get("time", ""))[:19] + "Z"
-    head = Text.assemble((f"{record.get('seq', '?'):>6}  {time}  ", FAINT))
+def record_line(record: Record) -> Table:
+    """Return a record as one line, folded beside its time: when, what, and about whom."""
     tell = {"decision": _decision, "change": _change}.get(str(record.get("kind")), _event)
-    return head.append_text(tell(record))
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=_SEQUENCE_WIDTH, justify="right", style=FAINT)
+    table.add_column(no_wrap=True, style=FAINT)
+    table.add_column(overflow="fold")
+    table.add_row(str(record.get("seq", "?")), f"{str(record.get('time', ''))[:19]}Z", tell(record))
+    return table
 
 
 def _decision(record: Record) -> Text:

@@ -1,6 +1,6 @@
 """Commands that read a sidecar's journal, without asking the sidecar."""
 
-# ruff: noqa: PLC0415 - typer reads annotations at run time; what loads slowly is loaded by the command that needs it
+# ruff: noqa: PLC0415 - what loads slowly is loaded by the command that needs it
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def tail(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what is written, until interrupted.")
     ] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the youngest records.", min=0)] = _LINES,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", help="How many of the youngest records.", min=0, metavar="N")
+    ] = _LINES,
     after: Annotated[
         int | None,
         typer.Option("--after", help="Instead: all records above this sequence.", min=0, metavar="SEQUENCE"),

@@ -11,16 +11,17 @@ CONNECTION = "where to ask"
 OUTPUT = "output"
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for machines.", rich_help_panel=OUTPUT)]
-Reason: TypeAlias = Annotated[str, typer.Option("--reason", help="Why; recorded with the change.")]
+Reason: TypeAlias = Annotated[str, typer.Option("--reason", help="Why; recorded with the change.", metavar="TEXT")]
 OptionalDataDir: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
         help="Data directory of the sidecar, which has its sockets. By default `./data`.",
+        metavar="DIR",
         rich_help_panel=CONNECTION,
     ),
 ]
-DataDir: TypeAlias = Annotated[Path, typer.Option("--data-dir", help="Data directory of the sidecar.")]
+DataDir: TypeAlias = Annotated[Path, typer.Option("--data-dir", help="Data directory of the sidecar.", metavar="DIR")]
 Timeout: TypeAlias = Annotated[
     float,
     typer.Option("--timeout", help="Seconds to wait for an answer.", rich_help_panel=CONNECTION, metavar="SECONDS"),

@@ -132,7 +132,7 @@ def what_of(
         str,
         typer.Argument(
             help="Request as JSON, shaped as in AuthZEN: a file, or `-` for standard input. Options add to it.",
-            metavar="[FILE]",
+            metavar="FILE",
             show_default=False,
         ),
     ] = "",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import grpc
+from google.protobuf import any_pb2
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -30,7 +31,7 @@ class Violation(NamedTuple):
     message: str
 
 
-class Refused(CommandError):
+class RefusedError(CommandError):
     """The sidecar answered that it would not; `violations` say which fields are why."""
 
     def __init__(self, *messages: str, hint: str = "", violations: Sequence[Violation] = ()) -> None:
@@ -46,7 +47,7 @@ def refusal_of(error: grpc.RpcError, door: Door) -> CommandError:
     reason, violations = _details_of(error)
     if violations:
         fields = "; ".join(f"{field}: {message}" for field, message in violations)
-        return Refused(f"the request was refused: {fields}", violations=violations)
+        return RefusedError(f"the request was refused: {fields}", violations=violations)
     if code is grpc.StatusCode.UNAVAILABLE and not reason:
         return unreachable(door)
     return _worded(code, details, reason, door)
@@ -74,11 +75,11 @@ def _worded(code: grpc.StatusCode | None, details: str, reason: str, door: Door)
     too_large = _TOO_LARGE.search(details)
     if too_large:
         message = f"the message has {too_large['size']} bytes, the sidecar takes at most {too_large['most']}"
-        return Refused(message)
+        return RefusedError(message)
     words = _WORDS.get(code) if code is not None else None
     if reason:
-        return Refused(details)
-    return Refused(words or f"the call failed: {code.name if code else 'no status'}: {details}")
+        return RefusedError(details)
+    return RefusedError(words or f"the call failed: {code.name if code else 'no status'}: {details}")
 
 
 def _late(door: Door) -> CommandError:
@@ -90,7 +91,8 @@ def _details_of(error: grpc.RpcError) -> tuple[str, list[Violation]]:
     status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
     reason = ""
     violations: list[Violation] = []
-    for detail in status.details if status is not None else ():
+    details: Iterable[any_pb2.Any] = status.details if status is not None else ()
+    for detail in details:
         info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
         if detail.Unpack(info) and info.domain == _DOMAIN:
             reason = info.reason

@@ -1,6 +1,6 @@
 """Commands that judge policies before they are in force."""
 
-# ruff: noqa: PLC0415 - typer reads annotations at run time; what loads slowly is loaded by the command that needs it
+# ruff: noqa: PLC0415 - what loads slowly is loaded by the command that needs it
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pdp.cli.terminal import show, show_json
 from pdp.cli.trouble import EXIT_ERROR, CommandError
 
 
-def test(
+def run_tests(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Scenario files, or directories that have some.", metavar="PATH...", show_default=False),
+        typer.Argument(help="Scenario files, or directories that have some.", metavar="PATH", show_default=False),
     ],
     *,
     filter_: Annotated[
@@ -29,7 +29,9 @@ def test(
     ] = "",
     junit: Annotated[
         Path | None,
-        typer.Option("--junit", help="Also write a JUnit report.", rich_help_panel=OUTPUT, show_default=False),
+        typer.Option(
+            "--junit", help="Also write a JUnit report.", metavar="FILE", rich_help_panel=OUTPUT, show_default=False
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -47,7 +49,7 @@ def test(
         _write(junit, junit_xml(results))
     if as_json:
         show_json(results_json(results))
-    else:
+    elif results.results:
         show(results_view(results))
     if not results.results:
         selected = f" that `{filter_}` selects" if filter_ else ""
@@ -59,7 +61,7 @@ def test(
 def policy_check(
     directories: Annotated[
         list[Path],
-        typer.Argument(help="Directories of policies, or single files.", metavar="DIR...", show_default=False),
+        typer.Argument(help="Directories of policies, or single files.", metavar="DIR", show_default=False),
     ],
     *,
     as_json: Json = False,
@@ -109,7 +111,7 @@ def add_to(app: typer.Typer, policy: typer.Typer) -> None:
             exits="0 all passed, 1 a scenario failed, 2 error, also when a file cannot be read or there is none",
         ),
         rich_help_panel="Judge policies",
-    )(test)
+    )(run_tests)
     policy.command(
         "check",
         help=help_text(

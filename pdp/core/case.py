@@ -179,7 +179,7 @@ class Case:
         if len(live) > 1:
             return None
         # With none alive the last to end explains the denial best; it cannot grant.
-        return live[0] if live else max(candidates, key=lambda one: one.expires_at, default=None)
+        return live[0] if live else max(candidates, key=lambda one: (one.expires_at, one.id), default=None)
 
     def _gather(self, session: Session | None) -> int:
         """Gather the subject's identity and what the session rests on; return the aspects."""
@@ -258,11 +258,15 @@ class Case:
         return Grant(self.identity, self.session, self.task, self.entitlement, self.approval, self.ancestors)
 
     def signals(self) -> list[Signal]:
-        """Return the signals about the subject and about the session, expired ones included."""
-        snapshot = self.snapshot
-        about = snapshot.signals_about
-        ids = (*about.get(self.subject, ()), *about.get(self.session_id, ()))
-        return [snapshot.signals[id_] for id_ in ids]
+        """Return the signals about the subject and then those about the session, expired ones included.
+
+        Of each the last written comes last, so that of several of one name it is the one that counts.
+        """
+        snapshot, found = self.snapshot, list[Signal]()
+        for about in (self.subject, self.session_id):
+            signals = [snapshot.signals[id_] for id_ in snapshot.signals_about.get(about, ())]
+            found += sorted(signals, key=lambda one: (one.revision, one.id))
+        return found
 
     def last_use(self) -> Instant:
         """Return when the session was last used; its start if never."""

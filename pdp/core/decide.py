@@ -9,12 +9,14 @@ Pure: no clock, I/O, logging, tracing or environment. All rules are rows of `che
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pdp.core.aspects import APPROVAL_USES, BREAK_GLASS, SESSION_USES
 from pdp.core.case import Case
 from pdp.core.checks.table import checks_reached
 from pdp.core.decision import Allow, Decision, Deny, Found, Grant
 from pdp.core.horizon import NEVER, end_of_allow, next_edge
-from pdp.core.model import Instant, Request
+from pdp.core.model import ApprovalKind, Instant, Request
 from pdp.core.reasons import Code, Denial
 from pdp.core.snapshot import Snapshot
 
@@ -43,8 +45,8 @@ def decide(request: Request, snapshot: Snapshot, now: Instant, *, used: bool = T
 def allow(case: Case, grant: Grant, *, used: bool) -> Allow:
     """Return the allow that a complete grant gives."""
     snapshot, rules = case.snapshot, case.rules
-    break_glass = bool(case.aspects & BREAK_GLASS)
     sessions, approvals, counted = _used(case, grant)
+    break_glass = bool(case.aspects & BREAK_GLASS) or (bool(grant.ancestors) and _any_break_glass(snapshot, approvals))
     return Allow(
         grant,
         _GRANTED_BREAK_GLASS if break_glass else _GRANTED,
@@ -82,6 +84,11 @@ def refuse(code: Code, message: str, snapshot: Snapshot, now: Instant) -> Deny:
     """Return a deny for a doubt that lies outside the table: the sidecar itself, or a malformed request."""
     version = snapshot.policies.version
     return Deny((Denial(code, message),), Found(), (), snapshot.revision, version, now, None, durable=False)
+
+
+def _any_break_glass(snapshot: Snapshot, approvals: Iterable[str]) -> bool:
+    """Whether any of the approvals is an emergency's: what was delegated under it must be told and kept as such."""
+    return any(snapshot.approvals[id_].kind is ApprovalKind.BREAK_GLASS for id_ in approvals)
 
 
 def _used(case: Case, grant: Grant) -> tuple[tuple[str, ...], tuple[str, ...], bool]:

@@ -7,7 +7,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from pdp.core.aspects import APPROVAL, APPROVAL_NAMED, CREDENTIAL, ENTITLEMENT, IDENTITY, SESSION, TASK
+from pdp.core.aspects import APPROVAL, APPROVAL_NAMED, CREDENTIAL, ENTITLEMENT, IDENTITY, NO_SESSION, SESSION, TASK
 from pdp.core.case import Case
 from pdp.core.checks.row import Row
 from pdp.core.checks.table import GROUPS
@@ -59,7 +59,7 @@ def _explained(group: str, row: Row, case: Case) -> Explained:
 
 def _expected(case: Case) -> int:
     """Return the facts whose absence keeps a row from being judged; a session may do without an approval."""
-    return _ALWAYS_EXPECTED | APPROVAL if case.aspects & APPROVAL_NAMED else _ALWAYS_EXPECTED
+    return _ALWAYS_EXPECTED | APPROVAL if case.aspects & (APPROVAL_NAMED | NO_SESSION) else _ALWAYS_EXPECTED
 
 
 def _facts(row: Row, case: Case) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pdp.core.aspects import APPROVAL, BREAK_GLASS, CREDENTIAL, ENTITLEMENT, IDENTITY, PARENT, SESSION, SIGNALS_READ
 from pdp.core.case import Case
 from pdp.core.checks import approval, credential
-from pdp.core.model import Instant, Revocation
+from pdp.core.model import Instant, Revocation, SessionState
 from pdp.core.wording import SECOND
 
 NEVER = Instant(253_402_300_799 * SECOND)
@@ -51,7 +51,8 @@ def next_edge(case: Case, *, used: bool) -> Instant:
     if case.aspects & SESSION:
         _add_session(edges, case, used=used)
     for candidate in case.candidates:
-        edges += (candidate.not_before, candidate.expires_at)
+        if candidate.state is SessionState.OPEN:  # a closed one never fits, whatever the time
+            edges += (candidate.not_before, candidate.expires_at)
     if case.aspects & CREDENTIAL:
         edges += credential.edges(case)
     for ancestor in case.ancestors:

@@ -4,6 +4,7 @@ Rule 1: only `apply` and `record_use` change it, on the event-loop thread, betwe
 never awaits, sees one consistent state.
 Rule 2: a change is folded whole; revisions only grow.
 Rule 3: a revocation is never evicted for size; it is dropped only by a change that says so.
+Rule 4: the same facts give the same decisions, word for word, in whatever order they came; indexes have no order.
 """
 
 from __future__ import annotations
@@ -50,11 +51,12 @@ Revoked: TypeAlias = dict[str, Collection[Revocation]]
 
 
 def in_force(revocations: Iterable[Revocation], now: Instant) -> Revocation | None:
-    """Return the first of the revocations that overrides at `now`, or None."""
-    for revocation in revocations:
-        if revocation.in_force(now):
-            return revocation
-    return None
+    """Return the one of the revocations that has overridden longest at `now`, or None."""
+    longest: Revocation | None = None
+    for one in revocations:
+        if one.in_force(now) and (longest is None or (one.effective_at, one.id) < (longest.effective_at, longest.id)):
+            longest = one
+    return longest
 
 
 class Use(Struct, gc=False):

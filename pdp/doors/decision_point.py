@@ -27,7 +27,7 @@ from pdp.core.snapshot import Readiness, Snapshot
 from pdp.doors.call import Call
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.trace import Ids, TraceContext, parse_traceparent
-from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError
+from pdp.evidence.trouble import EvidenceError
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class DecisionLog(Protocol):
     """Where decisions are recorded."""
 
     def record_decision(self, record: DecisionRecord, *, durable: bool) -> asyncio.Future[None] | None:
-        """Append; a durable record's future resolves once it is on disk. Raise BufferFullError."""
+        """Append; a durable record's future resolves once it is on disk. Raise EvidenceError."""
 
     async def room(self, timeout_s: float) -> bool:
         """Wait for room in the buffer; False if there was none within the time."""
@@ -121,7 +121,7 @@ class DecisionPoint:
             return None
         try:
             return self._commit(decision, request, call, traceparent, started)[0]
-        except BufferFullError:
+        except EvidenceError:
             return None
 
     def ask(self, request: Request) -> Decision:
@@ -168,7 +168,7 @@ class DecisionPoint:
             answer, written = self._commit(self._decide(request), request, call, traceparent, started)
             if written is not None:
                 await asyncio.wait_for(asyncio.shield(written), self._remaining(call))
-        except (BufferFullError, EvidenceUnavailableError) as error:
+        except EvidenceError as error:
             return self._noted(
                 self._refusal(Code.EVIDENCE_UNAVAILABLE, str(error)), request, call, started, traceparent
             )
@@ -202,7 +202,7 @@ class DecisionPoint:
     def _commit(
         self, decision: Decision, request: Request, call: Call, traceparent: str, started: int
     ) -> tuple[Answer, asyncio.Future[None] | None]:
-        """Record a decision and count its use; raise BufferFullError having done neither."""
+        """Record a decision and count its use; raise EvidenceError having done neither."""
         answer = self._unrecorded(decision, traceparent or call.traceparent)
         written = self._evidence.record_decision(self._of(answer, request, call, started), durable=decision.durable)
         if isinstance(decision, Allow):
@@ -218,7 +218,7 @@ class DecisionPoint:
         answer = self._unrecorded(decision, traceparent or call.traceparent)
         try:
             self._evidence.record_decision(self._of(answer, request, call, started), durable=False)
-        except BufferFullError as error:
+        except EvidenceError as error:
             return self._unrecorded(self._refusal(Code.EVIDENCE_UNAVAILABLE, str(error)))
         return answer
 

@@ -100,27 +100,26 @@ class GovernanceHandlers:
             instant_of(getattr(message, name), name, faults) if message.HasField(name) else None
             for name in ("effective_at", "expires_at")
         ]
-        if target is not None and not faults:
-            plan = revoke(
-                self._desk.new_id(),
-                target,
-                message.target_id,
-                message.reason,
-                self._desk.now(),
-                effective_at=instants[0],
-                expires_at=instants[1],
-                source=message.source,
-            )
-            faults = [
-                Fault(*fault) for change in plan.changes if isinstance(change, Put) for fault in faults_of(change.fact)
-            ]
-            if not faults:
-                return plan
-        raise errors.InvalidRequestError(faults)
+        plan = revoke(
+            self._desk.new_id(),
+            target or RevocationTarget.SESSION,
+            message.target_id,
+            message.reason,
+            self._desk.now(),
+            effective_at=instants[0],
+            expires_at=instants[1],
+            source=message.source,
+        )
+        at_fault = {fault.field for fault in faults}
+        unlawful = [fault for change in plan.changes if isinstance(change, Put) for fault in faults_of(change.fact)]
+        faults += [Fault(*fault) for fault in unlawful if fault[0] not in at_fault]
+        if faults:
+            raise errors.InvalidRequestError(faults)
+        return plan
 
     async def _commit(self, plan: Plan, reason: str, call: Call) -> int:
         """Commit as one step that a caller who hangs up cannot interrupt halfway."""
-        author = Author(call.caller_id or "local", reason, call.traceparent)
+        author = Author(call.caller_id or "local", reason, call.method, call.traceparent)
         timeout_s = _WAIT_S if call.deadline is None else call.deadline - asyncio.get_running_loop().time()
         committing = asyncio.ensure_future(self._desk.commit(plan, author, max(timeout_s, 0.0)))
         try:

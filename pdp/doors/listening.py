@@ -23,7 +23,7 @@ async def listen(
     address: str, mode: int, tls: Tls | None, handlers: Sequence[grpc.GenericRpcHandler], limits: Limits
 ) -> grpc.aio.Server:
     """Start a server on one address; raise ListenError."""
-    server = grpc.aio.server(options=_options(limits), maximum_concurrent_rpcs=limits.calls + limits.streams)
+    server = grpc.aio.server(options=server_options(limits), maximum_concurrent_rpcs=limits.calls + limits.streams)
     server.add_generic_rpc_handlers(tuple(handlers))
     try:
         if address.startswith("unix:"):
@@ -56,7 +56,8 @@ def _bind_port(server: grpc.aio.Server, address: str, tls: Tls | None) -> None:
     server.add_secure_port(address, credentials)
 
 
-def _options(limits: Limits) -> list[tuple[str, int]]:
+def server_options(limits: Limits) -> list[tuple[str, int]]:
+    """Return the options of a gRPC server."""
     return [
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),

@@ -16,7 +16,10 @@ V1 = "grpc.reflection.v1.ServerReflection"
 
 
 def handlers(door: GrpcDoor, services: Sequence[str]) -> list[grpc.GenericRpcHandler]:
-    """Return the handlers that describe the named services, and themselves."""
+    """Return the handlers that describe the named services.
+
+    Of themselves they list only the older, for grpcio-reflection has no descriptor of the newer to describe it with.
+    """
     servicer = aio.ReflectionServicer(service_names=[*services, V1ALPHA])
 
     async def describe(message: pb.ServerReflectionRequest, _: Call) -> pb.ServerReflectionResponse:

@@ -40,6 +40,8 @@ class Author(Struct, frozen=True):
 
     actor: str
     reason: str
+    method: str = ""
+    """The RPC that changes them, without its service."""
     traceparent: str = ""
 
 
@@ -71,7 +73,7 @@ class Desk:
         origin = Origin(author.actor, author.reason, trace.traceparent, Instant(time.time_ns()))
         expected = {FactRef(kind, id_): revision for (kind, id_), revision in plan.expected.items()}
         revision = await self._store.commit(plan.changes, origin, expected=expected)
-        written = self._changes.record_change(_record(revision, plan.changes, origin, trace), durable=True)
+        written = self._changes.record_change(_record(revision, plan.changes, origin, author.method, trace), durable=True)
         if not await self._replica.applied(revision, timeout_s):
             message = f"revision {revision} is committed, but not yet in force here"
             raise NotInForceError(message)
@@ -88,7 +90,9 @@ class Desk:
         return await self._store.page(kind, token, limit)
 
 
-def _record(revision: Revision, changes: Sequence[Change], origin: Origin, trace: TraceContext) -> ChangeRecord:
+def _record(
+    revision: Revision, changes: Sequence[Change], origin: Origin, method: str, trace: TraceContext
+) -> ChangeRecord:
     return ChangeRecord(
         revision=revision,
         changes=tuple(changes),
@@ -96,5 +100,7 @@ def _record(revision: Revision, changes: Sequence[Change], origin: Origin, trace
         reason=origin.reason,
         traceparent=origin.traceparent,
         at=origin.at,
+        ended_at=Instant(time.time_ns()),
+        method=method,
         trace=trace,
     )

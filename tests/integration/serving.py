@@ -39,7 +39,7 @@ from pdp.doors.facts_wire import message_of
 from pdp.settings import Settings, State
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 20.0
+PATIENCE_S = 10.0
 HOUR = 3600 * SECOND
 QUICK = State(heartbeat=Duration(SECOND // 20))
 _RECONNECT = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 200))

@@ -52,10 +52,10 @@ async def use(journal):
 async def chatter(journal):
     while True:
         journal.append(LifecycleRecord(name="chatter", at=Instant(time.time_ns()), attributes={"x": "y" * 500}))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.0005)
 
 async def main():
-    journal = Journal(Path(sys.argv[1]), ledger=UseLedger(), segment_bytes=200_000, max_buffered=1_000_000)
+    journal = Journal(Path(sys.argv[1]), ledger=UseLedger(), segment_bytes=100_000)
     journal.open()
     await asyncio.gather(use(journal), use(journal), chatter(journal))
 

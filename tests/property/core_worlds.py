@@ -17,6 +17,7 @@ from typing import TypeVar
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+from msgspec.structs import replace as changed
 
 from pdp.core.model import (
     AnyFact,
@@ -236,6 +237,8 @@ UNUSUAL: tuple[_Grow, ...] = (
 EVERY = USUAL + UNUSUAL
 
 NUMBERS = st.integers(0, 2**32 - 1)
+MILD = NUMBERS.map(lambda number: number - number % 4 + 2 if number else 0)
+"""Numbers that spoil little, for worlds in which much is allowed."""
 
 
 def any_fact() -> SearchStrategy[AnyFact]:
@@ -261,9 +264,14 @@ def facts_from(numbers: Sequence[int]) -> tuple[AnyFact, ...]:
     return tuple(facts)
 
 
-def fact_sets() -> SearchStrategy[tuple[AnyFact, ...]]:
+def fact_sets(numbers: SearchStrategy[int] = NUMBERS) -> SearchStrategy[tuple[AnyFact, ...]]:
     """Return sets of facts."""
-    return st.lists(NUMBERS, min_size=len(EVERY) + 1, max_size=len(EVERY) + 1).map(facts_from)
+    return st.lists(numbers, min_size=len(EVERY) + 1, max_size=len(EVERY) + 1).map(facts_from)
+
+
+def good_world() -> World:
+    """Return the world in which nothing is wrong, so that the good request is allowed."""
+    return World(facts=tuple(grow(Dice(0)) for grow in USUAL))
 
 
 def policy_from(name: str, number: int) -> Policy:
@@ -313,9 +321,9 @@ def world_from(facts: tuple[AnyFact, ...], numbers: Sequence[int]) -> World:
     )
 
 
-def worlds() -> SearchStrategy[World]:
+def worlds(numbers: SearchStrategy[int] = NUMBERS) -> SearchStrategy[World]:
     """Return whole worlds with up to three policies."""
-    return st.builds(world_from, fact_sets(), st.lists(NUMBERS, min_size=2, max_size=5))
+    return st.builds(world_from, fact_sets(numbers), st.lists(numbers, min_size=2, max_size=5))
 
 
 def credential_from(dice: Dice, subject: str) -> Credential:
@@ -353,15 +361,14 @@ def request_from(number: int) -> Request:
     )
 
 
-def requests() -> SearchStrategy[Request]:
+def requests(numbers: SearchStrategy[int] = NUMBERS) -> SearchStrategy[Request]:
     """Return requests."""
-    return NUMBERS.map(request_from)
+    return numbers.map(request_from)
 
 
 def asked_by(request: Request, subject: str) -> Request:
     """Return the request with another subject."""
-    fields = {name: getattr(request, name) for name in request.__struct_fields__}
-    return Request(**fields | {"subject": subject})
+    return changed(request, subject=subject)
 
 
 def question_from(world: World, request: Request, now: int, fit: int) -> tuple[World, Request, Instant]:
@@ -372,9 +379,9 @@ def question_from(world: World, request: Request, now: int, fit: int) -> tuple[W
     return world, request, Instant(now)
 
 
-def questions() -> SearchStrategy[tuple[World, Request, Instant]]:
+def questions(numbers: SearchStrategy[int] = NUMBERS) -> SearchStrategy[tuple[World, Request, Instant]]:
     """Return a world, a request that mostly fits it, and an instant around which windows begin and end."""
-    return st.builds(question_from, worlds(), requests(), st.integers(4, 14), st.integers(0, 7))
+    return st.builds(question_from, worlds(numbers), requests(numbers), st.integers(4, 14), st.integers(0, 7))
 
 
 def without(world: World, *facts: AnyFact) -> World:

@@ -44,6 +44,7 @@ from tests.property.reference_world import (
 
 LONGEST_CHAIN = 32
 
+
 @dataclass(frozen=True)
 class Reference:
     """One world at one instant, ready to be asked."""
@@ -337,7 +338,8 @@ class Reference:
                 if name not in request.context:
                     yield Code.CONTEXT_MISSING
                 elif not any(
-                    isinstance(value, bool) is isinstance(request.context[name], bool) and value == request.context[name]
+                    isinstance(value, bool) is isinstance(request.context[name], bool)
+                    and value == request.context[name]
                     for value in allowed
                 ):
                     yield Code.CONTEXT_VIOLATED
@@ -373,7 +375,9 @@ class Reference:
                 yield Code.APPROVAL_REQUIRED
             if asked.ticket is not None and not asked.ticket.fullmatch(approval.ticket):
                 yield Code.TICKET_REQUIRED
-            interested = {"", approval.requested_by, request.subject} | ({record.owner} if record is not None else set())
+            interested = {"", approval.requested_by, request.subject} | (
+                {record.owner} if record is not None else set()
+            )
             if asked.independent and record is not None and approval.approved_by in interested:
                 yield Code.APPROVAL_NOT_INDEPENDENT
 

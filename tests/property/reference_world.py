@@ -20,8 +20,8 @@ from pdp.core.model import (
     Task,
 )
 from pdp.core.policy.model import Policy
-from pdp.core.snapshot import Readiness, Snapshot, Use
 from pdp.core.policy.rules import PolicySet
+from pdp.core.snapshot import Readiness, Snapshot, Use
 
 _F = TypeVar("_F", Identity, Entitlement, Approval, Task, Session, Revocation, Signal)
 

@@ -39,10 +39,9 @@ ACTIONS, RESOURCES = ActionScope(["rows.*"]), ResourceScope(["database:**"])
 
 def snapshot() -> Snapshot:
     """Return a state with a session, its approval, and a session delegated by it."""
-    window = {"not_before": NOW, "expires_at": LATER}
     session = Session(
         id="s-1", identity="job", task="t-1", entitlement="e-1", approval="a-1", actions=ACTIONS, resources=RESOURCES,
-        **window,
+        not_before=NOW, expires_at=LATER,
     )  # fmt: skip
     state = Snapshot()
     state.readiness = Readiness.READY
@@ -54,7 +53,7 @@ def snapshot() -> Snapshot:
         ),
         Approval(
             id="a-1", requested_by="r", approved_by="o", state=ApprovalState.APPROVED, actions=ACTIONS,
-            resources=RESOURCES, **window,
+            resources=RESOURCES, not_before=NOW, expires_at=LATER,
         ),
         session,
         replace(session, id="s-2", parent="s-1", approval=""),
@@ -80,7 +79,7 @@ def deny(after: int) -> DecisionRecord:
 
 def write(directory: Path, *records: DecisionRecord) -> None:
     """Write records as one segment, without a checkpoint."""
-    first = sum(1 for segment in segments_of(directory) for _ in segment.open())
+    first = sum(segment.read_bytes().count(b"\n") for segment in segments_of(directory))
     log = SegmentLog(directory, LocalDisk(), 1 << 20, ChainEnd(first))
     log.write(records)
     log.sync()
@@ -185,7 +184,7 @@ async def test_uses_survive_restarts_of_a_rotating_journal(tmp_path: Path) -> No
             written += 1
         await journal.close()
     assert len(segments_of(tmp_path)) > 3
-    for checkpoint in tmp_path.glob("*.uses"):
+    for segment in segments_of(tmp_path)[:-1]:
         counted = restore_uses(tmp_path).session_uses
-        checkpoint.unlink()
+        segment.with_suffix(".uses").unlink()
         assert counted == restore_uses(tmp_path).session_uses == {"s-1": Use(20, Instant(NOW + 19))}

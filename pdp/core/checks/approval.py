@@ -155,7 +155,7 @@ def ticket_required(case: Case) -> Denial | None:
 
 def review_overdue(case: Case) -> Denial | None:
     """A break-glass of this identity has not been reviewed in time, so it gets no further one."""
-    for id_ in _reviews(case):
+    for id_ in sorted(_reviews(case)):
         due = case.snapshot.approvals[id_].review_due
         if due is not None and due <= case.now:
             message = f"review of break-glass approval `{id_}` was due at {instant_text(due)}"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pdp.core.aspects import APPROVAL, CONDITIONS, CONSTRAINTS, IDENTITY, SESSION, TASK
+from pdp.core.aspects import APPROVAL, CONDITIONS, CONSTRAINTS, IDENTITY, PARENT, SESSION, TASK
 from pdp.core.case import Case
 from pdp.core.checks.row import Row
-from pdp.core.model import Attribute, Attributes
+from pdp.core.model import Attribute, Attributes, Session
 from pdp.core.policy.cel import AttributeMissingError, EvaluationError, Variable, activate, timestamp
 from pdp.core.policy.model import Condition
 from pdp.core.reasons import Code, Denial
@@ -123,21 +123,22 @@ def _failed(condition: Condition, denies_when: bool) -> Denial:
 
 def constraint_missing(case: Case) -> Denial | None:
     """The session constrains an attribute that the context does not have."""
-    for name in case.session.constraints:
-        if not _has(case.request.context, name):
-            message = f"`context.{name}` is missing, which session `{case.session_id}` constrains"
-            return Denial(Code.CONTEXT_MISSING, message, f"session:{case.session_id}")
-    return None
+    return _constraint_missing(case, case.session)
+
+
+def constraint_of_ancestor_missing(case: Case) -> Denial | None:
+    """A session it was delegated by constrains an attribute that the context does not have."""
+    return next(filter(None, (_constraint_missing(case, ancestor) for ancestor in case.ancestors)), None)
 
 
 def constraint_violated(case: Case) -> Denial | None:
     """An attribute of the context has none of the values the session allows."""
-    context = case.request.context
-    for name, allowed in case.session.constraints.items():
-        if _has(context, name) and not any(_same(_get(context, name), value) for value in allowed):
-            message = f"`context.{name}` is none of the values that session `{case.session_id}` allows"
-            return Denial(Code.CONTEXT_VIOLATED, message, f"session:{case.session_id}")
-    return None
+    return _constraint_violated(case, case.session)
+
+
+def constraint_of_ancestor_violated(case: Case) -> Denial | None:
+    """An attribute has none of the values allowed by a session it was delegated by: delegation sheds no constraint."""
+    return next(filter(None, (_constraint_violated(case, ancestor) for ancestor in case.ancestors)), None)
 
 
 def condition_missing(case: Case) -> Denial | None:
@@ -160,6 +161,23 @@ def error(case: Case) -> Denial | None:
     return findings(case).get(Code.POLICY_ERROR)
 
 
+def _constraint_missing(case: Case, session: Session) -> Denial | None:
+    for name in session.constraints:
+        if not _has(case.request.context, name):
+            message = f"`context.{name}` is missing, which session `{session.id}` constrains"
+            return Denial(Code.CONTEXT_MISSING, message, f"session:{session.id}")
+    return None
+
+
+def _constraint_violated(case: Case, session: Session) -> Denial | None:
+    context = case.request.context
+    for name, allowed in session.constraints.items():
+        if _has(context, name) and not any(_same(_get(context, name), value) for value in allowed):
+            message = f"`context.{name}` is none of the values that session `{session.id}` allows"
+            return Denial(Code.CONTEXT_VIOLATED, message, f"session:{session.id}")
+    return None
+
+
 def _has(attributes: Attributes, path: str) -> bool:
     return _get(attributes, path, missing=_MISSING) is not _MISSING
 
@@ -174,7 +192,11 @@ def _get(attributes: Attributes, path: str, missing: Attribute = None) -> Attrib
 
 
 def _same(left: Attribute, right: Attribute) -> bool:
-    """Compare as JSON does: 1 is 1.0, but true is not 1."""
+    """Compare as JSON does, at any depth: 1 is 1.0, but true is not 1."""
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_same, left, right))
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
     return isinstance(left, bool) is isinstance(right, bool) and left == right
 
 
@@ -186,8 +208,10 @@ _SATISFY = "act in a context that satisfies it"
 
 CONTEXT_ROWS = (
     Row(Code.CONTEXT_MISSING, SESSION | CONSTRAINTS, constraint_missing, _PROVIDE),
+    Row(Code.CONTEXT_MISSING, SESSION | PARENT, constraint_of_ancestor_missing, _PROVIDE),
     Row(Code.CONTEXT_MISSING, CONDITIONS, condition_missing, _PROVIDE),
     Row(Code.CONTEXT_VIOLATED, SESSION | CONSTRAINTS, constraint_violated, _SATISFY),
+    Row(Code.CONTEXT_VIOLATED, SESSION | PARENT, constraint_of_ancestor_violated, _SATISFY),
     Row(Code.CONTEXT_VIOLATED, CONDITIONS, condition_violated, _SATISFY),
 )
 DENIED = Row(Code.POLICY_DENIED, CONDITIONS, denied, "wait until the rule no longer holds, or have the policy changed")

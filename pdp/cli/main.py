@@ -1,0 +1,78 @@
+"""The command line `pdp`: wiring, and how every command ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from pdp.cli import administering, asking, journals, serving, testing
+from pdp.cli.terminal import say_error, say_hint
+from pdp.cli.trouble import EXIT_ERROR, CommandError
+
+_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
+def command_line() -> typer.Typer:
+    """Return the whole command line."""
+    app = _group("A policy decision point for governed sessions: ask it, govern it, test its policies, run it.")
+    task, session = _group("Complete tasks."), _group("Close sessions.")
+    policy, journal = _group("Check policies before they are in force."), _group("Read the journal of a sidecar.")
+    asking.add_to(app)
+    administering.add_to(app, task, session)
+    testing.add_to(app, policy)
+    journals.add_to(journal)
+    serving.add_to(app)
+    app.add_typer(task, name="task", rich_help_panel="Govern")
+    app.add_typer(session, name="session", rich_help_panel="Govern")
+    app.add_typer(policy, name="policy", rich_help_panel="Judge policies")
+    app.add_typer(journal, name="journal", rich_help_panel="Run")
+    return app
+
+
+def _group(help_: str) -> typer.Typer:
+    return typer.Typer(
+        help=help_,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings=_NAMES,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    command = typer.main.get_command(command_line())
+    try:
+        code = command.main(arguments, prog_name="pdp", standalone_mode=False)
+    except CommandError as error:
+        code = _ended(error.messages, error.hint)
+    except typer.TyperException as error:
+        code = _misused(error)
+    except BrokenPipeError:
+        # Whoever reads has had enough; without this the interpreter would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_ERROR
+    except Exception as error:  # noqa: BLE001  # an uncaught error would exit with 1, which means deny
+        traceback.print_exc()
+        code = _ended([f"unexpected: {type(error).__name__}: {error}"], "this is a fault of `pdp` itself")
+    sys.exit(code or 0)
+
+
+def _ended(messages: Sequence[str], hint: str) -> int:
+    for message in messages:
+        say_error(message)
+    if hint:
+        say_hint(hint)
+    return EXIT_ERROR
+
+
+def _misused(error: typer.TyperException) -> int:
+    """Say what is wrong with the command line, in the same words as any other error."""
+    message = " ".join(error.format_message().split()).rstrip(".").replace("'", "`").replace("Value error, ", "")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "pdp"
+    return _ended([message[:1].lower() + message[1:]], f"`{path} --help` explains it")
