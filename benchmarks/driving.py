@@ -107,7 +107,9 @@ async def client_coalesced(target: str, checks: Sequence[CheckFields], callers: 
         return await _round(call, cycle(checks), callers, calls)
 
 
-async def _round(call: Callable[[_Check], Awaitable[None]], checks: Iterator[_Check], callers: int, calls: int) -> Sample:
+async def _round(
+    call: Callable[[_Check], Awaitable[None]], checks: Iterator[_Check], callers: int, calls: int
+) -> Sample:
     """Let callers share so many calls, after each has made one that does not count."""
     latencies: list[float] = []
     left = iter(range(calls))

@@ -32,7 +32,9 @@ def available() -> bool:
     return shutil.which("h2load") is not None
 
 
-def drive(target: str, check: pb.CheckRequest, allow: pb.CheckResponse, callers: int, calls: int, folder: Path) -> Sample:
+def drive(
+    target: str, check: pb.CheckRequest, allow: pb.CheckResponse, callers: int, calls: int, folder: Path
+) -> Sample:
     """Return the figures of so many streams at once on one connection; `allow` is the answer that is expected."""
     body, log = folder / "h2load.body", folder / "h2load.log"
     data = check.SerializeToString()

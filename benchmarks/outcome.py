@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+TIMES = "\N{MULTIPLICATION SIGN}"
+"""The unit of ratios."""
+
 
 class WrongAnswerError(RuntimeError):
     """Something answered otherwise than the workload assumes, so its figures would mean nothing."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ _LONGEST_STOP_S = 30.0
 _HEALTH = "/grpc.health.v1.Health/Check"
 
 
-class Failed(RuntimeError):
+class ProcessFailedError(RuntimeError):
     """A process did not do what it was started for; the message ends with what it said last."""
 
 
@@ -52,6 +53,18 @@ class Sidecar(NamedTuple):
         """Return the memory that the process has resident now."""
         return resident_bytes(self.process.pid)
 
+    def processor_s(self) -> tuple[float, float]:
+        """Return the processor time so far of the event loop's thread, and of all other threads."""
+        pid = self.process.pid
+        threads = {int(path.name): _processor_s(path) for path in Path(f"/proc/{pid}/task").iterdir()}
+        return threads.pop(pid), sum(threads.values())
+
+
+def _processor_s(thread: Path) -> float:
+    fields = (thread / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    user, system = int(fields[11]), int(fields[12])
+    return (user + system) / os.sysconf("SC_CLK_TCK")
+
 
 def resident_bytes(pid: int) -> int:
     """Return the resident memory of a process."""
@@ -59,7 +72,7 @@ def resident_bytes(pid: int) -> int:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
     message = f"process {pid} has no resident memory"
-    raise Failed(message)
+    raise ProcessFailedError(message)
 
 
 @contextlib.contextmanager
@@ -69,6 +82,7 @@ def sidecar(
     """Run `pdp serve` on a folder, which may hold a database already, with the twenty policies of the world."""
     config = _configure(folder, conditions, otlp_endpoint, sample_ratio)
     command = [str(Path(sys.executable).parent / "pdp"), "serve", "--config", str(config), "--json"]
+    (folder / "pdp.sock").unlink(missing_ok=True)  # an earlier run may have left it, and it is waited for
     started = time.perf_counter()
     with process(command, folder / "sidecar.log") as running:
         _await_serving(running, folder)
@@ -113,6 +127,7 @@ def echo(folder: Path, response: pb.CheckResponse) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     answer, socket, ready = folder / "answer", folder / "echo.sock", folder / "echo.ready"
     answer.write_bytes(response.SerializeToString())
+    ready.unlink(missing_ok=True)
     command = _module("echo", str(answer), f"unix:{socket}", str(ready))
     with process(command, folder / "echo.log") as running:
         _await(running, ready.exists, folder / "echo.log")
@@ -139,6 +154,7 @@ def sink(folder: Path) -> Iterator[Sink]:
     """Run a process that takes OTLP over loopback and drops it."""
     folder.mkdir(parents=True, exist_ok=True)
     ready, counts = folder / "sink.port", folder / "sink.counts"
+    ready.unlink(missing_ok=True)
     with process(_module("sink", str(ready), str(counts)), folder / "sink.log") as running:
         _await(running, lambda: ready.exists() and ready.stat().st_size > 0, folder / "sink.log")
         yield Sink(f"http://127.0.0.1:{ready.read_text(encoding='ascii')}", counts)
@@ -169,16 +185,16 @@ def run_module(name: str, *arguments: str) -> str:
     done = subprocess.run(_module(name, *arguments), cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         message = f"`{name}` failed: {done.stderr[-2000:]}"
-        raise Failed(message)
+        raise ProcessFailedError(message)
     return done.stdout
 
 
-def _await(running: subprocess.Popen[bytes], condition: object, log: Path) -> None:
+def _await(running: subprocess.Popen[bytes], condition: Callable[[], bool], log: Path) -> None:
     """Wait until a condition holds while the process lives."""
     deadline = time.perf_counter() + _LONGEST_START_S
-    while not (callable(condition) and condition()):
+    while not condition():
         if running.poll() is not None or time.perf_counter() > deadline:
             said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
             message = f"a process did not come to serve (exit code {running.returncode}): {said}"
-            raise Failed(message)
+            raise ProcessFailedError(message)
         time.sleep(_POLL_S)

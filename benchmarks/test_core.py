@@ -6,8 +6,9 @@ Each round of a decision benchmark answers a thousand questions that were drawn 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
+from typing import TypeAlias, TypeVar
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -27,6 +28,9 @@ from pdp.core.snapshot import Snapshot
 from pdp.core.wording import SECOND
 
 ROUND = 1000
+Drawn: TypeAlias = tuple[tuple[list[Request], Snapshot, Instant], dict[str, object]]
+"""The arguments of one round, as pytest-benchmark wants them."""
+_Answer = TypeVar("_Answer")
 _NOW = Instant(1_800_000_000 * SECOND)
 
 
@@ -34,11 +38,11 @@ def _decide_all(requests: Sequence[Request], snapshot: Snapshot, now: Instant) -
     return [decide(request, snapshot, now) for request in requests]
 
 
-def _nothing(_request: Request, _snapshot: Snapshot, _now: Instant) -> None:
+def _nothing(_request: Request, _snapshot: Snapshot, _now: Instant) -> object:
     return None
 
 
-def _call_all(requests: Sequence[Request], snapshot: Snapshot, now: Instant) -> list[None]:
+def _call_all(requests: Sequence[Request], snapshot: Snapshot, now: Instant) -> list[object]:
     return [_nothing(request, snapshot, now) for request in requests]
 
 
@@ -49,14 +53,22 @@ def _require_allows(decisions: Sequence[Decision]) -> None:
             raise WrongAnswerError(message)
 
 
+def _rounds(
+    benchmark: BenchmarkFixture, answer_all: Callable[..., list[_Answer]], draw: Callable[[], Drawn], rounds: int
+) -> list[_Answer]:
+    """Measure rounds of questions that `draw` makes anew for each; return the answers of the last."""
+    benchmark.extra_info["per_round"] = ROUND
+    measured: Callable[..., list[_Answer]] = benchmark.pedantic
+    return measured(answer_all, setup=draw, rounds=rounds, warmup_rounds=2)
+
+
 def _measure(benchmark: BenchmarkFixture, world: World, snapshot: Snapshot, rounds: int) -> None:
     chance = random.Random(7)
 
-    def draw() -> tuple[tuple[list[Request], Snapshot, Instant], dict[str, object]]:
+    def draw() -> Drawn:
         return (questions(world, ROUND, chance), snapshot, world.now), {}
 
-    benchmark.extra_info["per_round"] = ROUND
-    _require_allows(benchmark.pedantic(_decide_all, setup=draw, rounds=rounds, warmup_rounds=2))
+    _require_allows(_rounds(benchmark, _decide_all, draw, rounds))
 
 
 @pytest.mark.parametrize("conditions", [0, 1, 2])
@@ -79,11 +91,10 @@ def test_decide_with_a_credential(benchmark: BenchmarkFixture, rounds: int) -> N
     snapshot = snapshot_of(world)
     chance = random.Random(7)
 
-    def draw() -> tuple[tuple[list[Request], Snapshot, Instant], dict[str, object]]:
+    def draw() -> Drawn:
         return ([_with_credential(chance.randrange(1000)) for _ in range(ROUND)], snapshot, world.now), {}
 
-    benchmark.extra_info["per_round"] = ROUND
-    _require_allows(benchmark.pedantic(_decide_all, setup=draw, rounds=rounds, warmup_rounds=2))
+    _require_allows(_rounds(benchmark, _decide_all, draw, rounds))
 
 
 def _with_credential(number: int) -> Request:
@@ -102,11 +113,10 @@ def test_denial(benchmark: BenchmarkFixture, rounds: int) -> None:
     snapshot = snapshot_of(world)
     chance = random.Random(7)
 
-    def draw() -> tuple[tuple[list[Request], Snapshot, Instant], dict[str, object]]:
+    def draw() -> Drawn:
         return ([_out_of_scope(chance.randrange(1000)) for _ in range(ROUND)], snapshot, world.now), {}
 
-    benchmark.extra_info["per_round"] = ROUND
-    decisions = benchmark.pedantic(_decide_all, setup=draw, rounds=rounds, warmup_rounds=2)
+    decisions = _rounds(benchmark, _decide_all, draw, rounds)
     if any(isinstance(decision, Allow) for decision in decisions):
         message = "a question out of scope was allowed"
         raise WrongAnswerError(message)
@@ -122,11 +132,10 @@ def test_empty_calls(benchmark: BenchmarkFixture, rounds: int) -> None:
     world = World(1000, 1000, _NOW)
     snapshot, chance = Snapshot(), random.Random(7)
 
-    def draw() -> tuple[tuple[list[Request], Snapshot, Instant], dict[str, object]]:
+    def draw() -> Drawn:
         return (questions(world, ROUND, chance), snapshot, world.now), {}
 
-    benchmark.extra_info["per_round"] = ROUND
-    benchmark.pedantic(_call_all, setup=draw, rounds=rounds, warmup_rounds=2)
+    _rounds(benchmark, _call_all, draw, rounds)
 
 
 def test_cedar(benchmark: BenchmarkFixture, rounds: int) -> None:
@@ -135,8 +144,8 @@ def test_cedar(benchmark: BenchmarkFixture, rounds: int) -> None:
     cedar = Cedar(told)
     asked = [cedar.prepared(one) for one in told.allowed[:100]]
     benchmark.extra_info["per_round"] = len(asked)
-    answers = benchmark.pedantic(cedar.answers, args=(asked,), rounds=max(rounds // 10, 1), warmup_rounds=1)
-    if not all(answers):
+    measured: Callable[..., list[bool]] = benchmark.pedantic
+    if not all(measured(cedar.answers, args=(asked,), rounds=max(rounds // 10, 1), warmup_rounds=1)):
         message = "cedar denied what it should allow"
         raise WrongAnswerError(message)
 
@@ -145,7 +154,9 @@ def test_cedar(benchmark: BenchmarkFixture, rounds: int) -> None:
     ("scope", "value"),
     [
         pytest.param(ActionScope(["rows.read"]), "rows.read", id="exact"),
-        pytest.param(ActionScope(["rows.read", "rows.write", "rows.list", "rows.count"]), "rows.list", id="exact-of-four"),
+        pytest.param(
+            ActionScope(["rows.read", "rows.write", "rows.list", "rows.count"]), "rows.list", id="exact-of-four"
+        ),
         pytest.param(ResourceScope(["database:prod/**"]), "database:prod/users", id="prefix"),
         pytest.param(ResourceScope(["database:*/users"]), "database:prod/users", id="shape"),
     ],

@@ -52,7 +52,7 @@ READ, WRITE = "rows.read", "rows.write"
 CONTEXT: dict[str, Attribute] = {"source_ip": "10.20.0.7", "purpose": "report"}
 
 _CONDITIONS = (
-    '{name: from the production network, cel: \'in_cidr(context.source_ip, "10.0.0.0/8")\'}',
+    "{name: from the production network, cel: 'in_cidr(context.source_ip, \"10.0.0.0/8\")'}",
     "{name: for a purpose that is stated, cel: 'context.purpose != \"\"'}",
 )
 

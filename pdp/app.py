@@ -27,7 +27,7 @@ from pdp.doors.callers import Callers
 from pdp.doors.decision_handlers import BatchBounds, DecisionHandlers
 from pdp.doors.decision_point import Bounds, DecisionPoint
 from pdp.doors.governance_handlers import GovernanceHandlers
-from pdp.doors.grpc_door import Admission, Exchange, GrpcDoor, Method, ServerStream, Unary
+from pdp.doors.grpc_door import Exchange, GrpcDoor, Method, ServerStream, Unary
 from pdp.doors.health import HealthHandlers
 from pdp.doors.listening import listen
 from pdp.doors.reflection import handlers as reflection_handlers
@@ -88,7 +88,6 @@ class Sidecar:
             decision_log=_decision_log(settings),
             disk=disk,
         )
-        self._admission = Admission(settings.limits.calls)
         self._doors: list[GrpcDoor] = []
         self._servers: list[grpc.aio.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -176,7 +175,8 @@ class Sidecar:
 
     async def _open(self, name: str, methods: Sequence[Method], listener: Listener, address: str, mode: str) -> None:
         """Open one listener with a service, health and reflection."""
-        door = GrpcDoor(Callers(listener.callers, required=listener.tls is not None), self._admission)
+        callers = Callers(listener.callers, required=listener.tls is not None)
+        door = GrpcDoor(callers, self.settings.limits.calls)
         services = [name, HEALTH]
         server = await listen(
             address,

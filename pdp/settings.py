@@ -46,7 +46,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Bounds on what is taken on."""
 
     calls: int = 512
-    """Calls under way at once; further ones are RESOURCE_EXHAUSTED."""
+    """Calls of one service under way at once; further ones are RESOURCE_EXHAUSTED."""
     streams: int = 2048
     """Streams and watches open at once, besides calls."""
     waiting: int = 1024

@@ -1,4 +1,4 @@
-"""The scenario for pycasbin: one policy line per role, roles as groupings, the session as an attribute of the request."""
+"""The scenario for pycasbin: one policy line per role, roles as groupings, the session as an attribute."""
 
 from __future__ import annotations
 

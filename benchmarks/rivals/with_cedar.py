@@ -34,17 +34,7 @@ class Cedar:
 
     def prepared(self, ask: Ask) -> Mapping[str, object]:
         """Return the question as this engine takes it."""
-        context = {
-            "session": {"__entity": {"type": "Session", "id": ask.session}},
-            "task": {"__entity": {"type": "Task", "id": ask.task}},
-            "now": NOW,
-        }
-        return {
-            "principal": {"type": "Job", "id": ask.job},
-            "action": {"type": "Action", "id": ask.action},
-            "resource": {"type": "Table", "id": f"{ask.database}/{ask.table}"},
-            "context": context,
-        }
+        return _question(ask)
 
     def answers(self, requests: Sequence[Mapping[str, object]]) -> list[bool]:
         """Return whether each is allowed."""
@@ -52,17 +42,21 @@ class Cedar:
         return [cedarpy.is_authorized(dict(request), policies, entities).allowed for request in requests]
 
 
-class CedarAsText(Cedar):
+class CedarAsText:
     """The same from the texts of policies and entities, parsed at each call."""
 
     name = "cedarpy, parsed at each call"
 
     def __init__(self, scenario: Scenario) -> None:
-        self._policies = "".join(_POLICY.format(role=role) for role in range(ROLES))
+        self._text = "".join(_POLICY.format(role=role) for role in range(ROLES))
         self._of_job = {
             job.id: json.dumps([*_entities_of_job(job), *_entities_of_role(int(job.role.removeprefix("role-")))])
             for job in scenario.jobs
         }
+
+    def prepared(self, ask: Ask) -> Mapping[str, object]:
+        """Return the question as this engine takes it."""
+        return _question(ask)
 
     def answers(self, requests: Sequence[Mapping[str, object]]) -> list[bool]:
         """Return whether each is allowed; only the entities of the job itself are given, so the text is short."""
@@ -70,8 +64,22 @@ class CedarAsText(Cedar):
         for request in requests:
             principal = request["principal"]
             entities = self._of_job[principal["id"]] if isinstance(principal, dict) else "[]"
-            answers.append(cedarpy.is_authorized(dict(request), self._policies, entities).allowed)
+            answers.append(cedarpy.is_authorized(dict(request), self._text, entities).allowed)
         return answers
+
+
+def _question(ask: Ask) -> Mapping[str, object]:
+    context = {
+        "session": {"__entity": {"type": "Session", "id": ask.session}},
+        "task": {"__entity": {"type": "Task", "id": ask.task}},
+        "now": NOW,
+    }
+    return {
+        "principal": {"type": "Job", "id": ask.job},
+        "action": {"type": "Action", "id": ask.action},
+        "resource": {"type": "Table", "id": f"{ask.database}/{ask.table}"},
+        "context": context,
+    }
 
 
 def _entities_of_job(job: Job) -> list[dict[str, object]]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import grpc
 import uvloop
@@ -18,21 +20,19 @@ from sessionpdp.v1 import decision_pb2 as pb
 from pdp.doors.listening import listen
 from pdp.settings import Limits
 
-Context = grpc.aio.ServicerContext
+Context: TypeAlias = grpc.aio.ServicerContext[pb.CheckStreamRequest, pb.CheckStreamResponse]
 
 
 def handlers(answer: pb.CheckResponse) -> grpc.GenericRpcHandler:
     """Return the methods of the echo."""
 
-    async def check(_request: pb.CheckRequest, _context: Context) -> pb.CheckResponse:
+    async def check(_request: pb.CheckRequest, _context: object) -> pb.CheckResponse:
         return answer
 
     async def check_stream(_: object, context: Context) -> None:
         while isinstance(message := await context.read(), pb.CheckStreamRequest):
             decisions = [answer.decision] * len(message.checks)
-            await context.write(
-                pb.CheckStreamResponse(correlation_id=message.correlation_id, decisions=decisions)
-            )
+            await context.write(pb.CheckStreamResponse(correlation_id=message.correlation_id, decisions=decisions))
 
     return grpc.method_handlers_generic_handler(
         "sessionpdp.v1.DecisionService",
@@ -47,16 +47,17 @@ def handlers(answer: pb.CheckResponse) -> grpc.GenericRpcHandler:
     )
 
 
-async def serve(answer: Path, address: str, ready: Path) -> None:
+async def serve(answer: pb.CheckResponse, address: str, ready: Callable[[], None]) -> None:
     """Serve until told to stop."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    service = handlers(pb.CheckResponse.FromString(answer.read_bytes()))
+    service = handlers(answer)
     server = await listen(address, 0o600, None, [service], Limits())
-    ready.touch()
+    ready()
     await stopping.wait()
     await server.stop(0.2)
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))
+    fixed = pb.CheckResponse.FromString(Path(sys.argv[1]).read_bytes())
+    uvloop.run(serve(fixed, sys.argv[2], Path(sys.argv[3]).touch))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -17,12 +18,12 @@ class Counting:
     def __init__(self) -> None:
         self.spans = 0
 
-    async def take_spans(self, _request: bytes, _context: grpc.aio.ServicerContext) -> bytes:
+    async def take_spans(self, _request: bytes, _context: object) -> bytes:
         """Count one export of spans; an empty answer is success."""
         self.spans += 1
         return b""
 
-    async def take_metrics(self, _request: bytes, _context: grpc.aio.ServicerContext) -> bytes:
+    async def take_metrics(self, _request: bytes, _context: object) -> bytes:
         """Drop one export of metrics."""
         return b""
 
@@ -40,8 +41,8 @@ class Counting:
         )
 
 
-async def serve(ready: Path, counts: Path) -> None:
-    """Serve on any free port of loopback until told to stop; then write down the count."""
+async def serve(ready: Callable[[int], object]) -> int:
+    """Serve on any free port of loopback until told to stop; return the count."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     counting = Counting()
@@ -49,11 +50,13 @@ async def serve(ready: Path, counts: Path) -> None:
     server.add_generic_rpc_handlers(counting.handlers())
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    ready.write_text(str(port), encoding="ascii")
+    ready(port)
     await stopping.wait()
     await server.stop(0.2)
-    counts.write_text(str(counting.spans), encoding="ascii")
+    return counting.spans
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(Path(sys.argv[1]), Path(sys.argv[2])))
+    port_file, count_file = Path(sys.argv[1]), Path(sys.argv[2])
+    exports = uvloop.run(serve(lambda port: port_file.write_text(str(port), encoding="ascii")))
+    count_file.write_text(str(exports), encoding="ascii")

@@ -1,4 +1,6 @@
-"""Applies changes to a sidecar: `writer <target> batches|single <count> <round>`; prints how long it took, in seconds.
+"""Applies changes to a sidecar: `writer <target> batches|single <count> <name>`.
+
+Prints when it began and ended, on the monotonic clock that all processes share.
 
 `batches` writes new sessions, a thousand per call, one call after the other; `single` revokes in a call each, with a
 few calls under way at once.
@@ -48,15 +50,15 @@ async def write_singly(stub: governance_pb2_grpc.GovernanceServiceAsyncStub, cou
     await asyncio.gather(*(some() for _ in range(_AT_ONCE)))
 
 
-async def write(target: str, manner: str, count: int, run: str) -> float:
-    """Apply the changes; return the seconds it took."""
+async def write(target: str, manner: str, count: int, run: str) -> tuple[float, float]:
+    """Apply the changes; return when that began and ended."""
     async with grpc.aio.insecure_channel(target) as channel:
         await channel.channel_ready()
         stub: governance_pb2_grpc.GovernanceServiceAsyncStub = governance_pb2_grpc.GovernanceServiceStub(channel)
-        started = time.perf_counter()
+        begin = time.monotonic()
         await (write_batches if manner == "batches" else write_singly)(stub, count, run)
-        return time.perf_counter() - started
+        return begin, time.monotonic()
 
 
 if __name__ == "__main__":
-    print(uvloop.run(write(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])))
+    print(*uvloop.run(write(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])))

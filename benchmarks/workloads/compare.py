@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from benchmarks.outcome import Outcome, Row, WrongAnswerError, at_least, ratios, row, row_beside
+from benchmarks.outcome import TIMES, Outcome, Row, WrongAnswerError, at_least, ratios, row, row_beside
 from benchmarks.rivals.scenario import Ask, Scenario, scenario
 from benchmarks.rivals.with_casbin import Casbin
 from benchmarks.rivals.with_cedar import Cedar, CedarAsText
@@ -17,8 +17,8 @@ from benchmarks.scale import Scale
 HOW = """\
 One scenario (`benchmarks/rivals/scenario.py`): a hundred jobs in twenty roles, one rule per role, each job under a
 session and a task of its own. Every engine gets it as its language says it best, policies and, for Cedar, entities
-parsed beforehand; a row shows what parsing at each call costs. Answers are compared on a thousand questions to allow and
-a thousand to deny before anything is timed. The time is that of the engine's own call; this product's `decide` also
+parsed beforehand; a row shows what parsing at each call costs. All answers, to a thousand questions to allow and to a
+thousand to deny, must be right. The time is that of the engine's own call; this product's `decide` also
 gives every reason and the end of the answer's validity, which the others do not. One thread, its processor time."""
 
 _BAR = 20.0
@@ -54,12 +54,10 @@ def run(scale: Scale, folder: Path) -> Outcome:
     for number, word in enumerate(("allowed", "denied")):
         base = row(f"{Pdp.name}, {word}", "decisions/s", rates[Pdp.name][number])
         rows.append(base)
-        rows += [
-            row_beside(f"{name}, {word}", "decisions/s", rates[name][number], base) for name in list(rates)[1:]
-        ]
+        rows += [row_beside(f"{name}, {word}", "decisions/s", rates[name][number], base) for name in list(rates)[1:]]
     ours = rates[Pdp.name][0]
     budgets = [
-        at_least(f"decisions/s against {name}", _BAR, "×", ratios(ours, rates[name][0]))
+        at_least(f"decisions/s against {name}", _BAR, TIMES, ratios(ours, rates[name][0]))
         for name in (Cedar.name, Casbin.name)
     ]
     return Outcome(

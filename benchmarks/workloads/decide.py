@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from benchmarks.conditions import ROOT
-from benchmarks.outcome import Budget, Outcome, Row, at_most, ratios, row, row_beside, spaced
-from benchmarks.processes import Failed
+from benchmarks.outcome import TIMES, Budget, Outcome, Row, at_most, ratios, row, row_beside, spaced
+from benchmarks.processes import ProcessFailedError
 from benchmarks.scale import Scale
 
 HOW = """\
@@ -95,11 +95,12 @@ def _budgets(scale: Scale, runs: Sequence[Mapping[str, float]]) -> list[Budget]:
     few, many = scale.sizes[0], scale.sizes[-1]
     plain, one, two = (_of(_name(many, conditions), runs) for conditions in (0, 1, 2))
     at = f"at {spaced(many)} sessions and revocations"
+    growth = ratios(plain, _of(_name(few, 0), runs))
     return [
         at_most(f"`decide` without CEL, {at}", _BAR, "µs", plain),
         at_most(f"the first CEL condition, {at}", _BAR_PER_CONDITION, "µs", _differences(one, plain)),
         at_most(f"the second CEL condition, {at}", _BAR_PER_CONDITION, "µs", _differences(two, one)),
-        at_most(f"{spaced(many)} sessions against {spaced(few)}", _BAR_OF_SIZE, "×", ratios(plain, _of(_name(few, 0), runs))),
+        at_most(f"{spaced(many)} sessions against {spaced(few)}", _BAR_OF_SIZE, TIMES, growth),
     ]
 
 
@@ -129,7 +130,7 @@ def _medians(scale: Scale, path: Path) -> dict[str, float]:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         message = f"the benchmarks failed: {done.stdout[-4000:]}{done.stderr[-2000:]}"
-        raise Failed(message)
+        raise ProcessFailedError(message)
     report = msgspec.convert(json.loads(path.read_text(encoding="utf-8")), _Report)
     return {one.name: _median(one) for one in report.benchmarks}
 

@@ -17,9 +17,9 @@ from benchmarks.scale import CONCURRENT, Scale
 from benchmarks.world import WRITE, messages
 
 HOW = """\
-Checks of an action whose policy says `evidence: durable`, through the asyncio client on uvloop, against the machine's own
-fsync: the median time of appending 64 records' worth of bytes to a file in the same directory and forcing it to disk,
-taken in every run. Concurrent decisions share an fsync; a lone caller cannot do better than one fsync a decision."""
+Checks of an action whose policy says `evidence: durable`, through the asyncio client on uvloop, against the machine's
+own fsync: the median time of appending 64 records' worth of bytes to a file in the same directory and forcing it to
+disk, taken in every run. Concurrent decisions share an fsync; a lone caller cannot do better than one each."""
 
 _RECORD = b"x" * 1_200
 _FSYNCS = 100

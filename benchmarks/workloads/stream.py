@@ -12,7 +12,7 @@ from sessionpdp.request import CheckFields
 
 from benchmarks.database import Databases
 from benchmarks.driving import Sample, Samples, by_figure, client_coalesced, client_unary, fields_of, first_answer
-from benchmarks.outcome import Outcome, Row, at_least, at_most, ratios, row, row_beside
+from benchmarks.outcome import TIMES, Outcome, Row, at_least, at_most, ratios, row, row_beside
 from benchmarks.processes import echo, sidecar, sink
 from benchmarks.scale import CONCURRENT, Scale
 from benchmarks.world import messages
@@ -42,8 +42,8 @@ def run(scale: Scale, folder: Path) -> Outcome:
     exports = collector.require_spans()
     unary, coalesced = found["sidecar", _UNARY], found["sidecar", _COALESCED]
     budgets = [
-        at_least("decisions/s, sharing a stream against a call per check", _BAR_RATE, "×", ratios(coalesced.rate, unary.rate)),
-        at_most("p99, sharing a stream against a call per check", _BAR_P99, "×", ratios(coalesced.p99, unary.p99)),
+        at_least(f"decisions/s, {_COALESCED} against {_UNARY}", _BAR_RATE, TIMES, ratios(coalesced.rate, unary.rate)),
+        at_most(f"p99, {_COALESCED} against {_UNARY}", _BAR_P99, TIMES, ratios(coalesced.p99, unary.p99)),
     ]
     return Outcome(
         workload="stream",
@@ -56,9 +56,7 @@ def run(scale: Scale, folder: Path) -> Outcome:
     )
 
 
-def _measure(
-    scale: Scale, targets: dict[str, str], fields: Sequence[CheckFields]
-) -> dict[tuple[str, str], Samples]:
+def _measure(scale: Scale, targets: dict[str, str], fields: Sequence[CheckFields]) -> dict[tuple[str, str], Samples]:
     manners: tuple[tuple[str, Drive, int], ...] = (
         (_UNARY, client_unary, scale.calls_together),
         (_COALESCED, client_coalesced, scale.checks_coalesced),

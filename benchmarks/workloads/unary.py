@@ -14,16 +14,16 @@ from sessionpdp.v1 import decision_pb2 as pb
 from benchmarks import h2load
 from benchmarks.database import Databases
 from benchmarks.driving import Sample, Samples, blocking, by_figure, fields_of, first_answer, raw_unary
-from benchmarks.outcome import Budget, Outcome, Row, at_most, ratios, row, row_beside
+from benchmarks.outcome import TIMES, Budget, Outcome, Row, at_most, ratios, row, row_beside
 from benchmarks.processes import echo, sidecar, sink
 from benchmarks.scale import CONCURRENT, Scale
 from benchmarks.world import messages
 
 HOW = """\
-Three servers, each a process of its own on a Unix socket: `pdp serve` with journal and spans on (exported over OTLP to a
-process that drops them; a tenth of the routine allows, the default), the same with every span exported, and an echo on
-the same stack (`grpc.aio`, uvloop, the same options) that decodes each check and answers with one fixed response, taken
-from the sidecar. Twenty policies, no CEL. The generators take turns at the three in every run, so that a ratio compares
+Three servers, each a process of its own on a Unix socket: `pdp serve` with journal and spans on (exported over OTLP to
+a process that drops them; a tenth of the routine allows, the default), the same with every span exported, and an echo
+on the same stack (`grpc.aio`, uvloop, the same options) that decodes each check and answers with one fixed response,
+taken from the sidecar. Twenty policies, no CEL. The servers take turns in every run, so that a ratio compares
 neighbours in time; generator and servers share the machine. The Python generators draw checks over all sessions; h2load
 sends one check over and over. h2load itself takes next to nothing, so its figures show the server best."""
 
@@ -40,7 +40,7 @@ def run(scale: Scale, folder: Path) -> Outcome:
     databases = Databases(folder)
     with ExitStack() as stack:
         collector = stack.enter_context(sink(folder / "sink"))
-        targets = {}
+        targets: dict[str, str] = {}
         for name, ratio in ((USUAL, None), (EVERY_SPAN, 1.0)):
             place = databases.folder_with(scale.wire_sessions, f"unary-{len(targets)}")
             running = sidecar(place, otlp_endpoint=collector.endpoint, sample_ratio=ratio)
@@ -68,9 +68,7 @@ Measured: TypeAlias = tuple[str, int, dict[str, Samples]]
 """A generator, its number of callers, and what it found at each server."""
 
 
-def _generators(
-    checks: Sequence[pb.CheckRequest], allow: pb.CheckResponse, folder: Path
-) -> dict[str, Generator]:
+def _generators(checks: Sequence[pb.CheckRequest], allow: pb.CheckResponse, folder: Path) -> dict[str, Generator]:
     fields = [fields_of(check) for check in checks]
 
     def stub(target: str, callers: int, calls: int) -> Sample:
@@ -104,15 +102,13 @@ def _rows(generator: str, callers: int, found: dict[str, Samples]) -> list[Row]:
         label = f"{generator}, {callers} at once, {'' if figure == 'rate' else figure + ', '}"
         base = row(f"{label}{ECHO}", unit, getattr(found[ECHO], figure))
         rows.append(base)
-        rows += [
-            row_beside(f"{label}{name}", unit, getattr(found[name], figure), base) for name in (USUAL, EVERY_SPAN)
-        ]
+        rows += [row_beside(f"{label}{name}", unit, getattr(found[name], figure), base) for name in (USUAL, EVERY_SPAN)]
     return rows
 
 
 def _budgets(generator: str, callers: int, found: dict[str, Samples]) -> list[Budget]:
     label = f"{generator}, {callers} at once"
     return [
-        at_most(f"{label}: p50 against the echo", _BAR_P50, "×", ratios(found[USUAL].p50, found[ECHO].p50)),
-        at_most(f"{label}: p99 against the echo", _BAR_P99, "×", ratios(found[USUAL].p99, found[ECHO].p99)),
+        at_most(f"{label}: p50 against the echo", _BAR_P50, TIMES, ratios(found[USUAL].p50, found[ECHO].p50)),
+        at_most(f"{label}: p99 against the echo", _BAR_P99, TIMES, ratios(found[USUAL].p99, found[ECHO].p99)),
     ]

@@ -36,6 +36,15 @@ _FACT_OF = {
 _Id: TypeAlias = Annotated[str, typer.Argument(help="Its id.", metavar="ID", show_default=False)]
 
 
+_IMPORT_HELP = help_text(
+    "Write the facts of YAML files, all of them or none.",
+    "All problems are found before anything is sent. A fact of the same kind and id is replaced. One import is "
+    "one message: the sidecar bounds its facts (10000) and its size (4 MiB).",
+    examples=["pdp import facts.yaml", "pdp import --dry-run facts/*.yaml"],
+    exits=DOING_EXITS,
+)
+
+
 @with_options(door=administration_of)
 def import_(
     door: Door,
@@ -67,6 +76,13 @@ def import_(
         show(imported_view(facts, revision, dry_run=dry_run))
 
 
+_EXPORT_HELP = help_text(
+    "Print the facts as YAML that `pdp import` reads.",
+    examples=["pdp export > facts.yaml", "pdp export --kind session --kind task"],
+    exits=DOING_EXITS,
+)
+
+
 @with_options(door=administration_of)
 def export(
     door: Door,
@@ -88,6 +104,18 @@ def export(
         show_json({"facts": [fact_json(fact) for fact in facts]})
     else:
         show_text(dump_facts(facts))
+
+
+_REVOKE_HELP = help_text(
+    "Override every grant of an identity, session, task, approval, entitlement, credential, issuer or owner.",
+    "In force when the command returns. The target need not be known yet. `--` goes before an id that begins "
+    "with a dash.",
+    examples=[
+        'pdp revoke session session-release-7.4 --reason "INC-7: odd traffic"',
+        'pdp revoke owner team-platform --reason "leaving" --effective-at +1h',
+    ],
+    exits=DOING_EXITS,
+)
 
 
 @with_options(door=administration_of)
@@ -135,6 +163,13 @@ def revoke(
         say_hint(f"no {target} `{id_}` is known; the revocation stands for the day there is one")
 
 
+_COMPLETE_HELP = help_text(
+    "Complete a task, and so end every session of it and of its sub-tasks.",
+    examples=["pdp task complete release-7.4"],
+    exits=DOING_EXITS,
+)
+
+
 @with_options(door=administration_of)
 def complete_task(door: Door, *, id_: _Id, reason: Reason = "", as_json: Json = False) -> None:
     """Complete a task."""
@@ -149,6 +184,13 @@ def complete_task(door: Door, *, id_: _Id, reason: Reason = "", as_json: Json = 
         show_json({"task_id": id_, "revision": revision})
     else:
         show(changed_view("completed", f"task `{id_}`", revision, "every session of it and of its sub-tasks has ended"))
+
+
+_CLOSE_HELP = help_text(
+    "Close a session, and so every session delegated from it.",
+    examples=["pdp session close session-release-7.4"],
+    exits=DOING_EXITS,
+)
 
 
 @with_options(door=administration_of)
@@ -231,53 +273,8 @@ def _instant(name: str, text: str) -> Instant:
 def add_to(app: typer.Typer, task: typer.Typer, session: typer.Typer) -> None:
     """Add the commands."""
     panel = "Govern"
-    app.command(
-        "import",
-        help=help_text(
-            "Write the facts of YAML files, all of them or none.",
-            "All problems are found before anything is sent. A fact of the same kind and id is replaced. One import is "
-            "one message: the sidecar bounds its facts (10000) and its size (4 MiB).",
-            examples=["pdp import facts.yaml", "pdp import --dry-run facts/*.yaml"],
-            exits=DOING_EXITS,
-        ),
-        rich_help_panel=panel,
-    )(import_)
-    app.command(
-        "export",
-        help=help_text(
-            "Print the facts as YAML that `pdp import` reads.",
-            examples=["pdp export > facts.yaml", "pdp export --kind session --kind task"],
-            exits=DOING_EXITS,
-        ),
-        rich_help_panel=panel,
-    )(export)
-    app.command(
-        "revoke",
-        help=help_text(
-            "Override every grant of an identity, session, task, approval, entitlement, credential, issuer or owner.",
-            "In force when the command returns. The target need not be known yet. `--` goes before an id that begins "
-            "with a dash.",
-            examples=[
-                'pdp revoke session session-release-7.4 --reason "INC-7: odd traffic"',
-                'pdp revoke owner team-platform --reason "leaving" --effective-at +1h',
-            ],
-            exits=DOING_EXITS,
-        ),
-        rich_help_panel=panel,
-    )(revoke)
-    task.command(
-        "complete",
-        help=help_text(
-            "Complete a task, and so end every session of it and of its sub-tasks.",
-            examples=["pdp task complete release-7.4"],
-            exits=DOING_EXITS,
-        ),
-    )(complete_task)
-    session.command(
-        "close",
-        help=help_text(
-            "Close a session, and so every session delegated from it.",
-            examples=["pdp session close session-release-7.4"],
-            exits=DOING_EXITS,
-        ),
-    )(close_session)
+    app.command("import", help=_IMPORT_HELP, rich_help_panel=panel)(import_)
+    app.command("export", help=_EXPORT_HELP, rich_help_panel=panel)(export)
+    app.command("revoke", help=_REVOKE_HELP, rich_help_panel=panel)(revoke)
+    task.command("complete", help=_COMPLETE_HELP)(complete_task)
+    session.command("close", help=_CLOSE_HELP)(close_session)

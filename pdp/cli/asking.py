@@ -29,6 +29,14 @@ _EXAMPLE = """\
   --resource cluster:prod/shop/checkout --session session-release-7.4"""
 
 
+_CHECK_HELP = help_text(
+    "Ask whether a subject may do something, now, and why.",
+    "An allow of a use-limited session or approval counts as one use. The same request can be read as JSON.",
+    examples=[f"pdp check {_EXAMPLE}", "pdp check request.json --context change_freeze=false"],
+    exits=ASKING_EXITS,
+)
+
+
 @with_options(whose=whose_of, what=what_of, door=decisions_of)
 def check(whose: Given, what: Given, door: Door, *, as_json: Json = False) -> None:
     """Ask for one decision."""
@@ -43,6 +51,14 @@ def check(whose: Given, what: Given, door: Door, *, as_json: Json = False) -> No
     else:
         show(decision_view(decision))
     raise typer.Exit(_exit_code(decision))
+
+
+_EXPLAIN_HELP = help_text(
+    "Ask the same, and see every rule that was applied and what would change its verdict.",
+    "Counts no use.",
+    examples=[f"pdp explain {_EXAMPLE}"],
+    exits=ASKING_EXITS,
+)
 
 
 @with_options(whose=whose_of, what=what_of, door=decisions_of)
@@ -70,6 +86,13 @@ def explain(
     raise typer.Exit(_exit_code(explanation.decision))
 
 
+_PERMISSIONS_HELP = help_text(
+    "List what a session may do now, and what policies still ask of each request. Counts no use.",
+    examples=["pdp permissions --subject spiffe://shop.example/deployer --session session-release-7.4"],
+    exits="0 something is permitted, 1 nothing is, 2 error",
+)
+
+
 @with_options(whose=whose_of, door=decisions_of)
 def permissions(whose: Given, door: Door, *, as_json: Json = False) -> None:
     """Ask what a session may do."""
@@ -85,6 +108,14 @@ def permissions(whose: Given, door: Door, *, as_json: Json = False) -> None:
     else:
         show(permissions_view(found))
     raise typer.Exit(0 if found.permissions else 1)
+
+
+_WATCH_HELP = help_text(
+    "Print the decision now, and again whenever it changes, also by mere passing of time.",
+    "Goes on until interrupted, over restarts of the sidecar too. Counts no use.",
+    examples=[f"pdp watch {_EXAMPLE}"],
+    exits="that of the last line: 0 allow, 1 deny, 2 no decision could be had",
+)
 
 
 @with_options(whose=whose_of, what=what_of, door=decisions_of)
@@ -165,42 +196,7 @@ def _exit_code(decision: Decision) -> int:
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     panel = "Ask"
-    app.command(
-        "check",
-        help=help_text(
-            "Ask whether a subject may do something, now, and why.",
-            "An allow of a use-limited session or approval counts as one use. The same request can be read as JSON.",
-            examples=[f"pdp check {_EXAMPLE}", "pdp check request.json --context change_freeze=false"],
-            exits=ASKING_EXITS,
-        ),
-        rich_help_panel=panel,
-    )(check)
-    app.command(
-        "explain",
-        help=help_text(
-            "Ask the same, and see every rule that was applied and what would change its verdict.",
-            "Counts no use.",
-            examples=[f"pdp explain {_EXAMPLE}"],
-            exits=ASKING_EXITS,
-        ),
-        rich_help_panel=panel,
-    )(explain)
-    app.command(
-        "permissions",
-        help=help_text(
-            "List what a session may do now, and what policies still ask of each request. Counts no use.",
-            examples=["pdp permissions --subject spiffe://shop.example/deployer --session session-release-7.4"],
-            exits="0 something is permitted, 1 nothing is, 2 error",
-        ),
-        rich_help_panel=panel,
-    )(permissions)
-    app.command(
-        "watch",
-        help=help_text(
-            "Print the decision now, and again whenever it changes, also by mere passing of time.",
-            "Goes on until interrupted, over restarts of the sidecar too. Counts no use.",
-            examples=[f"pdp watch {_EXAMPLE}"],
-            exits="that of the last line: 0 allow, 1 deny, 2 no decision could be had",
-        ),
-        rich_help_panel=panel,
-    )(watch)
+    app.command("check", help=_CHECK_HELP, rich_help_panel=panel)(check)
+    app.command("explain", help=_EXPLAIN_HELP, rich_help_panel=panel)(explain)
+    app.command("permissions", help=_PERMISSIONS_HELP, rich_help_panel=panel)(permissions)
+    app.command("watch", help=_WATCH_HELP, rich_help_panel=panel)(watch)

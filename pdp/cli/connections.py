@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pdp.cli.options import CONNECTION, OptionalDataDir, Timeout
+from pdp.cli.options import CONNECTION, Ca, Certificate, Key, OptionalDataDir, Timeout
 from pdp.cli.trouble import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import grpc
     from sessionpdp import PDP
     from sessionpdp.v1.governance_pb2_grpc import GovernanceServiceStub
 
@@ -24,6 +25,15 @@ DEFAULT_TIMEOUT_S = 5.0
 """People wait longer than services; a decision itself takes well under a millisecond."""
 DECISIONS_VARIABLE = "SESSIONPDP_TARGET"
 ADMINISTRATION_VARIABLE = "SESSIONPDP_ADMIN_TARGET"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What both sides show each other."""
+
+    ca: Path
+    certificate: Path
+    key: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,7 @@ class Door:
     timeout_s: float
     data_dir: Path | None = None
     """The directory the target was taken from; None if it was named."""
+    tls: Tls | None = None
 
 
 def decisions_of(
@@ -53,9 +64,12 @@ def decisions_of(
     ] = "",
     data_dir: OptionalDataDir = None,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
+    ca: Ca = None,
+    cert: Certificate = None,
+    key: Key = None,
 ) -> Door:
     """Return where decisions are asked for."""
-    return _door("--target", target, data_dir, DECISIONS_VARIABLE, "pdp.sock", timeout)
+    return _door("--target", target, data_dir, DECISIONS_VARIABLE, "pdp.sock", timeout, _tls(ca, cert, key))
 
 
 def administration_of(
@@ -72,21 +86,53 @@ def administration_of(
     ] = "",
     data_dir: OptionalDataDir = None,
     timeout: Timeout = DEFAULT_TIMEOUT_S,
+    ca: Ca = None,
+    cert: Certificate = None,
+    key: Key = None,
 ) -> Door:
     """Return where facts are changed."""
-    return _door("--admin", admin, data_dir, ADMINISTRATION_VARIABLE, "admin.sock", timeout)
+    return _door("--admin", admin, data_dir, ADMINISTRATION_VARIABLE, "admin.sock", timeout, _tls(ca, cert, key))
 
 
-def _door(option: str, target: str, data_dir: Path | None, variable: str, socket: str, timeout_s: float) -> Door:
+def _door(
+    option: str, target: str, data_dir: Path | None, variable: str, socket: str, timeout_s: float, tls: Tls | None
+) -> Door:
     """Return the door; what was said comes before the environment, and an address before a directory."""
     if timeout_s <= 0:
         message = f"`--timeout` must be more than 0 seconds, got `{timeout_s:g}`"
         raise CommandError(message)
     named = target or ("" if data_dir is not None else os.environ.get(variable, ""))
     if named:
-        return Door(named, option, timeout_s)
+        return Door(named, option, timeout_s, tls=tls)
     directory = data_dir or DEFAULT_DATA_DIR
-    return Door(f"unix:{directory.absolute() / socket}", option, timeout_s, directory)
+    return Door(f"unix:{directory.absolute() / socket}", option, timeout_s, directory, tls)
+
+
+def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> Tls | None:
+    """Return the three files, or None if none is named: a sidecar has mutual TLS or none."""
+    if ca is not None and certificate is not None and key is not None:
+        return Tls(ca, certificate, key)
+    if ca is None and certificate is None and key is None:
+        return None
+    message = "`--ca`, `--cert` and `--key` go together"
+    raise CommandError(message)
+
+
+def _credentials(door: Door) -> grpc.ChannelCredentials | None:
+    import grpc  # noqa: PLC0415  # gRPC takes longer to load than `--help` to print
+
+    if door.tls is None:
+        return None
+    ca, certificate, key = (_read(path) for path in (door.tls.ca, door.tls.certificate, door.tls.key))
+    return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"cannot read `{path}`: {(error.strerror or str(error)).lower()}"
+        raise CommandError(message) from None
 
 
 def unreachable(door: Door) -> CommandError:
@@ -104,7 +150,7 @@ def asking(door: Door) -> Iterator[PDP]:
     """Yield the client of a decision door."""
     from sessionpdp import PDP  # noqa: PLC0415  # gRPC takes longer to load than `--help` to print
 
-    with PDP(door.target, timeout=door.timeout_s) as pdp:
+    with PDP(door.target, timeout=door.timeout_s, credentials=_credentials(door)) as pdp:
         yield pdp
 
 
@@ -117,7 +163,7 @@ def administering(door: Door) -> Iterator[GovernanceServiceStub]:
 
     from pdp.cli.refusals import refusal_of  # noqa: PLC0415
 
-    with Endpoint.of(door.target, None, ()).channel() as channel:
+    with Endpoint.of(door.target, _credentials(door), ()).channel() as channel:
         try:
             yield GovernanceServiceStub(channel)
         except grpc.RpcError as error:

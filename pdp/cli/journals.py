@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 _LINES = 10
 
 
+_TAIL_HELP = help_text(
+    "Print the youngest records of the journal: decisions, changes, and events of the sidecar.",
+    "With `--json` each line is the record as it stands on disk; docs/evidence.md describes its members.",
+    examples=["pdp journal tail --follow", "pdp journal tail --json --after 0 | jq .outcome"],
+    exits="0 done or interrupted, 2 error",
+)
+
+
 def tail(
     *,
     follow: Annotated[
@@ -54,6 +62,14 @@ def tail(
         raise CommandError(str(error), hint="`pdp journal verify` names every broken place") from error
     except KeyboardInterrupt:
         return
+
+
+_VERIFY_HELP = help_text(
+    "Check that every record of the journal is what was written, in order, with none missing between.",
+    "A chain cannot show that its youngest records were cut off: note the last hash elsewhere and compare.",
+    examples=["pdp journal verify --data-dir /var/lib/pdp"],
+    exits="0 intact, 1 broken, 2 error",
+)
 
 
 def verify(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False) -> None:
@@ -107,21 +123,5 @@ def _youngest(directory: Path, lines: int) -> Iterator[Entry]:
 
 def add_to(journal: typer.Typer) -> None:
     """Add the commands."""
-    journal.command(
-        "tail",
-        help=help_text(
-            "Print the youngest records of the journal: decisions, changes, and events of the sidecar.",
-            "With `--json` each line is the record as it stands on disk; docs/evidence.md describes its members.",
-            examples=["pdp journal tail --follow", "pdp journal tail --json --after 0 | jq .outcome"],
-            exits="0 done or interrupted, 2 error",
-        ),
-    )(tail)
-    journal.command(
-        "verify",
-        help=help_text(
-            "Check that every record of the journal is what was written, in order, with none missing between.",
-            "A chain cannot show that its youngest records were cut off: note the last hash elsewhere and compare.",
-            examples=["pdp journal verify --data-dir /var/lib/pdp"],
-            exits="0 intact, 1 broken, 2 error",
-        ),
-    )(verify)
+    journal.command("tail", help=_TAIL_HELP)(tail)
+    journal.command("verify", help=_VERIFY_HELP)(verify)

@@ -26,3 +26,12 @@ Timeout: TypeAlias = Annotated[
     float,
     typer.Option("--timeout", help="Seconds to wait for an answer.", rich_help_panel=CONNECTION, metavar="SECONDS"),
 ]
+
+
+def _file(option: str, help_: str) -> object:
+    return typer.Option(option, help=help_, metavar="FILE", rich_help_panel=CONNECTION, show_default=False)
+
+
+Ca: TypeAlias = Annotated[Path | None, _file("--ca", "Authority that the sidecar's certificate is from, for mTLS.")]
+Certificate: TypeAlias = Annotated[Path | None, _file("--cert", "Certificate to show, for mTLS.")]
+Key: TypeAlias = Annotated[Path | None, _file("--key", "Its private key.")]

@@ -75,7 +75,7 @@ def _worded(code: grpc.StatusCode | None, details: str, reason: str, door: Door)
     too_large = _TOO_LARGE.search(details)
     if too_large:
         message = f"the message has {too_large['size']} bytes, the sidecar takes at most {too_large['most']}"
-        return RefusedError(message)
+        return RefusedError(message, hint="it is written whole or not at all: send less at once")
     words = _WORDS.get(code) if code is not None else None
     if reason:
         return RefusedError(details)

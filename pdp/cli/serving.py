@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from pdp.state.document import Problem
 
 
+_SERVE_HELP = help_text(
+    "Run a sidecar until SIGTERM or SIGINT; then it lets what is under way finish.",
+    "Without configuration it keeps everything in `./data` and listens on two Unix sockets there: one for "
+    "decisions, one for administration. Log lines go to standard output, as JSON unless that is a terminal.",
+    examples=["pdp serve --policies policies/", "pdp serve --config pdp.yaml"],
+    exits="0 stopped, 2 error",
+)
+
+
 def serve(
     *,
     data_dir: Annotated[
@@ -61,6 +70,9 @@ def serve(
             remark(ready_view(sidecar.settings, with_config=config is not None))
 
     _run(serve_sidecar(settings, ready=ready))
+
+
+_VERSION_HELP = help_text("Print the versions of server, client and protocol.", examples=["pdp version"], exits="0")
 
 
 def version(*, as_json: Json = False) -> None:
@@ -127,19 +139,5 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     panel = "Run"
-    app.command(
-        "serve",
-        help=help_text(
-            "Run a sidecar until SIGTERM or SIGINT; then it lets what is under way finish.",
-            "Without configuration it keeps everything in `./data` and listens on two Unix sockets there: one for "
-            "decisions, one for administration. Log lines go to standard output, as JSON unless that is a terminal.",
-            examples=["pdp serve --policies policies/", "pdp serve --config pdp.yaml"],
-            exits="0 stopped, 2 error",
-        ),
-        rich_help_panel=panel,
-    )(serve)
-    app.command(
-        "version",
-        help=help_text("Print the versions of server, client and protocol.", examples=["pdp version"], exits="0"),
-        rich_help_panel=panel,
-    )(version)
+    app.command("serve", help=_SERVE_HELP, rich_help_panel=panel)(serve)
+    app.command("version", help=_VERSION_HELP, rich_help_panel=panel)(version)

@@ -14,6 +14,13 @@ from pdp.cli.options import OUTPUT, Json
 from pdp.cli.terminal import show, show_json
 from pdp.cli.trouble import EXIT_ERROR, CommandError
 
+_TEST_HELP = help_text(
+    "Run scenarios: stories with facts, time and expected decisions, that policies are tested with.",
+    "Needs no sidecar. In directories, files named `*scenario*.yaml` are taken.",
+    examples=["pdp test policies/", "pdp test policies/ --filter release --junit report.xml"],
+    exits="0 all passed, 1 a scenario failed, 2 error, also when a file cannot be read or there is none",
+)
+
 
 def run_tests(
     paths: Annotated[
@@ -38,7 +45,7 @@ def run_tests(
     """Run scenarios."""
     import asyncio
 
-    from pdp.cli.test_view import results_json, results_view, unreadable
+    from pdp.cli.results_view import results_json, results_view, unreadable
     from pdp.scenarios.core_driver import CoreDriver
     from pdp.scenarios.report import junit_xml
     from pdp.scenarios.runner import ScenarioFilter, run_scenarios
@@ -56,6 +63,13 @@ def run_tests(
         message = f"no scenarios were found in {', '.join(f'`{path}`' for path in paths)}{selected}"
         raise CommandError(message)
     raise typer.Exit(EXIT_ERROR if unreadable(results) else int(not results.passed))
+
+
+_POLICY_CHECK_HELP = help_text(
+    "Read and compile policies as the sidecar would, and say every problem as file:line:column.",
+    examples=["pdp policy check policies/"],
+    exits="0 good, 1 problems, 2 error",
+)
 
 
 def policy_check(
@@ -102,21 +116,5 @@ def _write(path: Path, text: str) -> None:
 
 def add_to(app: typer.Typer, policy: typer.Typer) -> None:
     """Add the commands."""
-    app.command(
-        "test",
-        help=help_text(
-            "Run scenarios: stories with facts, time and expected decisions, that policies are tested with.",
-            "Needs no sidecar. In directories, files named `*scenario*.yaml` are taken.",
-            examples=["pdp test policies/", "pdp test policies/ --filter release --junit report.xml"],
-            exits="0 all passed, 1 a scenario failed, 2 error, also when a file cannot be read or there is none",
-        ),
-        rich_help_panel="Judge policies",
-    )(run_tests)
-    policy.command(
-        "check",
-        help=help_text(
-            "Read and compile policies as the sidecar would, and say every problem as file:line:column.",
-            examples=["pdp policy check policies/"],
-            exits="0 good, 1 problems, 2 error",
-        ),
-    )(policy_check)
+    app.command("test", help=_TEST_HELP, rich_help_panel="Judge policies")(run_tests)
+    policy.command("check", help=_POLICY_CHECK_HELP)(policy_check)

@@ -11,6 +11,7 @@ from itertools import product
 
 from msgspec import Struct
 
+from pdp.core.aspects import AGE_LIMIT, APPROVAL_RULES, CONDITIONS, IDENTITY, IDLE_LIMIT, SIGNALS_READ, TTL_LIMIT
 from pdp.core.case import Case
 from pdp.core.checks import approval, credential, limits
 from pdp.core.checks.scope import Scoped, scopes_of_ancestors
@@ -24,6 +25,8 @@ from pdp.core.scope import ActionScope, ResourceScope, Scope
 from pdp.core.snapshot import Snapshot
 
 _ABOUT_ONE_CALL = ("scope", "context", "policy")
+_ANY = "**"
+_GIVEN_BY_POLICIES = AGE_LIMIT | APPROVAL_RULES | CONDITIONS | IDLE_LIMIT | SIGNALS_READ | TTL_LIMIT
 _JUDGED_BY_POLICY = credential.ROWS + approval.ROWS + limits.ROWS
 
 
@@ -49,28 +52,49 @@ class Permissions(Struct, frozen=True):
 def permissions(request: Request, snapshot: Snapshot, now: Instant) -> Permissions:
     """Return what the request's session may do; its action and resource are not looked at."""
     case = Case(request, snapshot, now)
+    _judge_under(case, [policy for policy in snapshot.policies.policies if _covers(policy, _ANY, _ANY)])
     rows = [row for group, rows in GROUPS.items() if group not in _ABOUT_ONE_CALL for row in rows]
     found = [row.check(case) for row in rows if case.aspects & row.needs == row.needs]
     denials = tuple(denial for denial in found if denial is not None)
-    listed = () if denials or case.grant() is None else tuple(_permissions(case))
-    edge = next_edge(case, used=False)
+    edges = [next_edge(case, used=False)]
+    listed = () if denials or case.grant() is None else tuple(_permissions(case, edges))
+    edge = min(edges)
     until = None if edge == NEVER else edge
     return Permissions(denials, listed, snapshot.revision, snapshot.policies.version, now, until)
 
 
-def _permissions(case: Case) -> Iterable[Permission]:
+def _judge_under(case: Case, policies: Sequence[Policy]) -> None:
+    """Have the case judged as one that exactly these policies cover."""
+    own = AGE_LIMIT if case.aspects & IDENTITY and case.identity.credential_max_age is not None else 0
+    case.rules = merge(policies)
+    case.aspects = case.aspects & ~_GIVEN_BY_POLICIES | own | case.rules.aspects
+
+
+def _permissions(case: Case, edges: list[Instant]) -> Iterable[Permission]:
+    """Yield the permissions; add the instants at which time may change what policies ask of them."""
     facts: list[Scoped] = [case.session, case.entitlement]
     if case.session.approval:
         facts.append(case.approval)
     facts += scopes_of_ancestors(case)
     actions = intersection(ActionScope, [fact.actions for fact in facts])
     resources = intersection(ResourceScope, [fact.resources for fact in facts])
+    constraints = tuple(_constraints(case))
     for action, resource in product(actions, resources):
         touching = [policy for policy in case.snapshot.policies.policies if _touches(policy, action, resource)]
         covering = [policy for policy in touching if _covers(policy, action, resource)]
-        if not _denied(case, covering):
+        _judge_under(case, touching)
+        edges.append(next_edge(case, used=False))
+        _judge_under(case, covering)
+        if not any(row.check(case) for row in _JUDGED_BY_POLICY if case.aspects & row.needs == row.needs):
             conditions = [text for policy in touching for text in _conditions(policy, whole=policy in covering)]
-            yield Permission(action, resource, tuple(conditions))
+            yield Permission(action, resource, (*constraints, *conditions))
+
+
+def _constraints(case: Case) -> Iterable[str]:
+    """Say what the session, and those it was delegated by, ask of the context of every call."""
+    for session in (case.session, *case.ancestors):
+        for name in session.constraints:
+            yield f"session `{session.id}` constrains `context.{name}`"
 
 
 def _touches(policy: Policy, action: str, resource: str) -> bool:
@@ -83,14 +107,6 @@ def _covers(policy: Policy, action: str, resource: str) -> bool:
     return any(overlap(ActionScope, action, pattern) == action for pattern in policy.actions) and any(
         overlap(ResourceScope, resource, pattern) == resource for pattern in policy.resources
     )
-
-
-def _denied(case: Case, policies: Sequence[Policy]) -> bool:
-    """Whether every request inside the pair would be denied by what these policies ask of session and approval."""
-    rules = merge(policies)
-    case.rules = rules
-    aspects = case.aspects | rules.aspects
-    return any(row.check(case) for row in _JUDGED_BY_POLICY if aspects & row.needs == row.needs)
 
 
 def _conditions(policy: Policy, *, whole: bool) -> Iterable[str]:

@@ -137,8 +137,7 @@ class Snapshot:
         """No revocation ever written begins or expires after this."""
         self.reviews: dict[str, Collection[str]] = {}
         self.signals_about: dict[str, Collection[str]] = {}
-        # Folded from evidence, not from the change log.
-        self.session_uses: dict[str, Use] = {}
+        self.session_uses: dict[str, Use] = {}  # folded from evidence, not from the change log, like the next
         self.approval_uses: dict[str, Use] = {}
 
     def apply(self, revision: Revision, changes: Iterable[Change]) -> frozenset[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, NoReturn, TypeAlias, TypeVar
 
 import grpc
 import structlog
@@ -76,15 +76,21 @@ class Admission:
 class GrpcDoor:
     """Makes the gRPC handlers of services, and lets long-lived streams go when the server stops."""
 
-    def __init__(self, callers: Callers, admission: Admission) -> None:
+    def __init__(self, callers: Callers, most_calls: int) -> None:
+        """`most_calls`: how many calls of one service may be under way at once."""
         self._callers = callers
-        self._admission = admission
+        self._most_calls = most_calls
         self._idle: set[asyncio.Task[None]] = set()
         self._closing = False
 
     def service(self, name: str, methods: Sequence[Method]) -> grpc.GenericRpcHandler:
-        """Return the handler of one service."""
-        return grpc.method_handlers_generic_handler(name, {method.name: self._handler(method) for method in methods})
+        """Return the handler of one service.
+
+        Each has a bound of its own: a flood of checks must keep neither health probes nor revocations out.
+        """
+        admission = Admission(self._most_calls)
+        handlers = {method.name: self._handler(method, admission) for method in methods}
+        return grpc.method_handlers_generic_handler(name, handlers)
 
     def close(self) -> None:
         """End the streams that wait for their client's next message."""
@@ -92,56 +98,68 @@ class GrpcDoor:
         for task in tuple(self._idle):
             task.cancel()
 
-    def _handler(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def _handler(self, method: Method, admission: Admission) -> grpc.RpcMethodHandler[bytes, bytes]:
         match method:
             case Unary():
-                return grpc.unary_unary_rpc_method_handler(self._unary(method))
+                return grpc.unary_unary_rpc_method_handler(self._unary(method, admission))
             case ServerStream():
                 return grpc.unary_stream_rpc_method_handler(self._server_stream(method))
             case Exchange():
                 return grpc.stream_stream_rpc_method_handler(self._exchange(method))
 
-    def _unary(self, method: Unary) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    def _unary(self, method: Unary, admission: Admission) -> Callable[[bytes, Context], Awaitable[bytes]]:
         decode, handle, name = method.request.FromString, method.handle, method.name
 
         async def unary(data: bytes, context: Context) -> bytes:
             try:
-                with self._admission:
+                with admission:
                     call = self._call(name, context)
                     response = await handle(_decoded(decode, data, method.request), call)
                     _refuse_if_late(call)
                     return response.SerializeToString()
-            except Exception as error:  # the boundary: every error becomes a status
-                await _abort(context, error)
-                raise
+            except Exception as error:  # noqa: BLE001  # the boundary: every error becomes a status
+                status = _status(error)
+            # gRPC keeps an abort, with its traceback and its context, in a cycle until the collector comes by: outside
+            # of the handler and without the data it keeps no message alive.
+            data = b""
+            return await _abort(context, status)
 
         return unary
 
     def _server_stream(self, method: ServerStream) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
         async def server_stream(data: bytes, context: Context) -> AsyncIterator[bytes]:
+            status = None
             try:
-                message = _decoded(method.request.FromString, data, method.request)
-                async for response in method.handle(message, self._call(method.name, context)):
+                call = self._call(method.name, context)
+                async for response in method.handle(_decoded(method.request.FromString, data, method.request), call):
                     yield response.SerializeToString()
                 if self._closing:
-                    await _abort(context, UnavailableError("the sidecar is stopping"))
-            except DoorError as error:
-                await _abort(context, error)
+                    status = _status(UnavailableError("the sidecar is stopping"))
+            except Exception as error:  # noqa: BLE001  # the boundary: every error becomes a status
+                status = _status(error)
+            data = b""
+            if status is not None:
+                await _abort(context, status)
 
         return server_stream
 
     def _exchange(self, method: Exchange) -> Callable[[Context, Context], Awaitable[None]]:
         async def exchange(_: Context, context: Context) -> None:
             try:
-                call = self._call(method.name, context)
-                while (data := await self._read(context)) is not None:
-                    message = _decoded(method.request.FromString, data, method.request)
-                    response = await method.handle(message, call)
-                    await context.write(response.SerializeToString())
+                await self._answer_all(method, context)
             except Exception as error:  # noqa: BLE001  # the boundary: every error becomes a status
-                await _abort(context, error)
+                status = _status(error)
+            else:
+                return
+            await _abort(context, status)
 
         return exchange
+
+    async def _answer_all(self, method: Exchange, context: Context) -> None:
+        call = self._call(method.name, context)
+        while (data := await self._read(context)) is not None:
+            response = await method.handle(_decoded(method.request.FromString, data, method.request), call)
+            await context.write(response.SerializeToString())
 
     async def _read(self, context: Context) -> bytes | None:
         """Return the next message of a stream; None at its end or when the server stops."""
@@ -182,8 +200,14 @@ def _refuse_if_late(call: Call) -> None:
         raise LateError(message)
 
 
-async def _abort(context: Context, error: Exception) -> None:
+def _status(error: Exception) -> grpc.Status:
     if not isinstance(error, DoorError):
         log.error("a call failed", exc_info=error)
         error = DoorError("the call failed; the sidecar's log says where")
-    await context.abort_with_status(rpc_status.to_status(status_of(error)))
+    return rpc_status.to_status(status_of(error))
+
+
+async def _abort(context: Context, status: grpc.Status) -> NoReturn:
+    await context.abort_with_status(status)
+    message = "an abort must raise"
+    raise AssertionError(message)

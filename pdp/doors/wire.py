@@ -5,6 +5,7 @@ Each message is converted once, at the door, with a precise fault per field; not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -170,7 +171,7 @@ def _attribute(value: struct_pb2.Value, depth: int, budget: list[int]) -> Attrib
     if kind == "bool_value":
         return value.bool_value
     if kind == "number_value":
-        return value.number_value
+        return _number(value.number_value)
     if kind == "null_value":
         return None
     if depth == DEEPEST:
@@ -191,6 +192,12 @@ def attribute_of(value: struct_pb2.Value, field: str, faults: list[Fault]) -> At
     except _AttributesError as error:
         faults.append(Fault(field, str(error)))
         return None
+
+
+def _number(number: float) -> float:
+    if not math.isfinite(number):
+        _refuse(f"has the number `{number}`, which JSON does not have")
+    return number
 
 
 def _text(text: str) -> str:

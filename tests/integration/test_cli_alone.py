@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,17 +15,22 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from cryptography import x509
+
+from tests.certificates import Authority
 
 ROOT = Path(__file__).parents[2]
 STORY = ROOT / "policies" / "examples" / "release-job"
 PDP = [sys.executable, "-c", "from pdp.cli.main import main; main()"]
+OF_A_TERMINAL = ("COLUMNS", "FORCE_COLOR", "SESSIONPDP_TARGET", "SESSIONPDP_ADMIN_TARGET")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OF_A_TERMINAL} | {"NO_COLOR": "1"}
 QUESTION = ["--subject", "s", "--action", "a", "--resource", "t:i"]
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Return an empty directory with a short path, as sockets need."""
-    directory = Path(tempfile.mkdtemp(prefix="pdp", dir="/tmp"))  # noqa: S108  # for its length
+    directory = Path(tempfile.mkdtemp(prefix="pdp", dir="/tmp"))  # for its length
     yield directory
     shutil.rmtree(directory)
 
@@ -36,7 +42,7 @@ def run(
     return subprocess.run(
         [*PDP, *arguments],
         cwd=folder,
-        env={**os.environ, "NO_COLOR": "1"} | dict(environment or {}),
+        env=ENVIRONMENT | dict(environment or {}),
         capture_output=True,
         text=True,
         timeout=60,
@@ -172,6 +178,7 @@ def test_a_sidecar_says_what_to_do_next_and_stops_when_told(folder: Path) -> Non
     serving = subprocess.Popen(
         [*PDP, "serve", "--data-dir", "elsewhere"],
         cwd=folder,
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -186,6 +193,46 @@ def test_a_sidecar_says_what_to_do_next_and_stops_when_told(folder: Path) -> Non
     assert [json.loads(line)["event"] for line in log.splitlines()] == ["started", "stopped"]
     told = run(folder, "journal", "tail", "--data-dir", "elsewhere")
     assert [line.split()[3] for line in told.stdout.splitlines()] == ["started", "stopped"]
+
+
+def test_a_sidecar_behind_mutual_tls_is_asked_and_governed(folder: Path) -> None:
+    """With an authority, a certificate and its key; without them it is as if nobody were there."""
+    decisions, administration = (f"localhost:{free_port()}" for _ in range(2))
+    authority = Authority()
+    certificate, key, client_ca = authority.server_files(folder)
+    client_key, client_certificate = authority.issue([x509.UniformResourceIdentifier("spiffe://example.org/caller")])
+    (folder / "client.key").write_bytes(client_key)
+    (folder / "client.pem").write_bytes(client_certificate)
+    tls = {"certificate": str(certificate), "key": str(key), "client_ca": str(client_ca)}
+    doors = {"decisions": {"address": decisions, "tls": tls}, "administration": {"address": administration, "tls": tls}}
+    (folder / "pdp.yaml").write_text(json.dumps(doors))
+    (folder / "tasks.yaml").write_text("tasks: [{id: t-1}]\n")
+    shown = ["--ca", client_ca.name, "--cert", "client.pem", "--key", "client.key"]
+    serving = subprocess.Popen(
+        [*PDP, "serve", "--config", "pdp.yaml"],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert serving.stderr is not None
+    assert next(serving.stderr) == "ready\n"
+    asked = run(folder, "check", *QUESTION, "--target", decisions, *shown)
+    governed = run(folder, "import", "tasks.yaml", "--admin", administration, *shown)
+    without = run(folder, "check", *QUESTION, "--target", decisions)
+    serving.terminate()
+    serving.communicate(timeout=30)
+    assert asked.stdout.startswith("deny  CALLER_NOT_PERMITTED\n")
+    assert governed.stdout.startswith("wrote 1 fact at revision 1\n")
+    assert (without.returncode, without.stdout) == (2, "")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_a_journal_that_is_not_there_is_an_error(folder: Path) -> None:

@@ -19,7 +19,8 @@ from pdp.core.model import Session
 from pdp.state.facts_file import parse_facts
 
 PDP = [sys.executable, "-c", "from pdp.cli.main import main; main()"]
-ENVIRONMENT = {**os.environ, "NO_COLOR": "1"}
+OF_A_TERMINAL = ("COLUMNS", "FORCE_COLOR", "SESSIONPDP_TARGET", "SESSIONPDP_ADMIN_TARGET")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OF_A_TERMINAL} | {"NO_COLOR": "1"}
 DEPLOYER = "spiffe://shop.example/deployer"
 RESOURCE = "cluster:prod/shop/checkout"
 POLICY = """
@@ -93,13 +94,18 @@ def question(story: str) -> list[str]:
 def home() -> Iterator[Home]:
     """Return a home whose sidecar has facts and a policy."""
     # Sockets need short paths, which pytest's own directories are not.
-    directory = Path(tempfile.mkdtemp(prefix="pdp", dir="/tmp"))  # noqa: S108  # for its length
+    directory = Path(tempfile.mkdtemp(prefix="pdp", dir="/tmp"))  # for its length
     (directory / "policies").mkdir()
     (directory / "policies" / "policy.yaml").write_text(POLICY)
     (directory / "facts.yaml").write_text(facts_text())
     log = (directory / "log").open("w")
     serving = subprocess.Popen(
-        [*PDP, "serve", "--policies", "policies"], cwd=directory, stdout=log, stderr=subprocess.PIPE, text=True
+        [*PDP, "serve", "--policies", "policies"],
+        cwd=directory,
+        env=ENVIRONMENT,
+        stdout=log,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert serving.stderr is not None
     assert next(serving.stderr) == "ready\n"
@@ -183,7 +189,7 @@ def test_an_explanation_shows_what_failed_and_what_would_change_it(home: Home) -
     """Groups that passed are one line each; `--all` has every row."""
     brief, whole = home.ask("explain", "unheard-of"), home.ask("explain", "unheard-of", "--all")
     assert brief.returncode == 1
-    assert "session      failed       SESSION_UNKNOWN\n" in brief.stdout
+    assert "             failed       SESSION_UNKNOWN\n" in brief.stdout
     assert "to change it: " in brief.stdout
     assert "service      passed       3 checks" in brief.stdout
     assert len(whole.stdout.splitlines()) > len(brief.stdout.splitlines()) * 2

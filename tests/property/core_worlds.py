@@ -65,6 +65,7 @@ ACTIONS, RESOURCES = ("r.x", "r.y"), ("d:p/u", "d:q")
 ACTION_PATTERNS = ("r.*", "r.x", "r.**", "*.y", "*.*")
 RESOURCE_PATTERNS = ("d:**", "d:p/*", "d:p/u", "*:**", "d:p/**")
 UNKNOWN = "none"
+VALUES: Sequence[Attribute] = (1, 1.0, True, "a", 2, False)
 TARGETS: Sequence[tuple[RevocationTarget, str]] = (
     *((RevocationTarget.IDENTITY, id_) for id_ in (*SUBJECTS, "f/*", "f/**", "*", UNKNOWN)),
     *((RevocationTarget.SESSION, id_) for id_ in (*SESSIONS, UNKNOWN)),
@@ -342,7 +343,7 @@ def request_from(number: int) -> Request:
     dice = Dice(number)
     subject = dice.often(*SUBJECTS) if dice.flip(0.95) else dice.mostly("a", UNKNOWN)
     session_, task_ = dice.often(("s0", ""), ("", "t0"), ("s1", ""), ("s2", "")), dice.mostly(None, "t0", "t1", UNKNOWN)
-    context: dict[str, Attribute] = {"x": dice.often(1, 1.0, True, "a", 2, False), "z": dice.mostly(0, 1)}
+    context: dict[str, Attribute] = {"x": dice.often(*VALUES), "z": dice.mostly(0, 1)}
     for name in ("x", "z"):
         if dice.flip(0.2):
             del context[name]

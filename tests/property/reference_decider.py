@@ -15,11 +15,9 @@ from pdp.core.model import (
     ApprovalState,
     Attribute,
     Entitlement,
-    Identity,
     IdentityState,
     Instant,
     Request,
-    Revocation,
     RevocationTarget,
     Session,
     SessionState,
@@ -27,30 +25,24 @@ from pdp.core.model import (
     Task,
     TaskState,
 )
-from pdp.core.policy.model import Policy
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Readiness
 from tests.property.reference_world import (
     CONDITIONS,
+    LONGEST_CHAIN,
     MissingError,
     NoTruthError,
     Variables,
-    World,
+    WorldAt,
     covers_identity,
     in_scope,
     reads_session,
-    specificity,
 )
-
-LONGEST_CHAIN = 32
 
 
 @dataclass(frozen=True)
-class Reference:
+class Reference(WorldAt):
     """One world at one instant, ready to be asked."""
-
-    world: World
-    now: Instant
 
     def codes(self, request: Request) -> tuple[Code, ...]:
         """Return the codes of the decision, each once, in precedence order."""
@@ -74,68 +66,6 @@ class Reference:
         if found:
             return tuple(code for code in Code if code in found)
         return (Code.GRANTED_BREAK_GLASS if self.is_break_glass(session) else Code.GRANTED,)
-
-    # Looking things up.
-
-    def revoked(self, target: RevocationTarget, id_: str) -> bool:
-        """Whether any revocation of it is in force."""
-        return any(
-            one.target is target
-            and (one.target_id == id_ or (target is RevocationTarget.IDENTITY and covers_identity(one.target_id, id_)))
-            and one.effective_at <= self.now
-            and (one.expires_at is None or self.now < one.expires_at)
-            for one in self.world.all(Revocation)
-        )
-
-    def record(self, subject: str) -> Identity | None:
-        """Return the most specific record that covers a subject."""
-        covering = [one for one in self.world.all(Identity) if covers_identity(one.id, subject)]
-        return min(covering, key=lambda one: specificity(one.id), default=None)
-
-    def policies(self, request: Request) -> list[Policy]:
-        """Return the policies that apply."""
-        return [one for one in self.world.policies if all(in_scope(one.actions, one.resources, request))]
-
-    def candidates(self, request: Request) -> list[Session]:
-        """Return the sessions of the subject for the task named."""
-        every = self.world.all(Session)
-        return [one for one in every if (one.identity, one.task) == (request.subject, request.task)]
-
-    def live(self, request: Request) -> list[Session]:
-        """Return the candidates that are open and inside their window."""
-        return [
-            one
-            for one in self.candidates(request)
-            if one.state is SessionState.OPEN and one.not_before <= self.now < one.expires_at
-        ]
-
-    def session(self, request: Request) -> Session | None:
-        """Return the session named, else the one found; none if none or several fit."""
-        if request.session:
-            return self.world.one(Session, request.session)
-        if not request.task or len(self.live(request)) > 1:
-            return None
-        fitting = self.live(request) or self.candidates(request)
-        return max(fitting, key=lambda one: (one.expires_at, one.id), default=None)
-
-    def ancestors(self, session: Session) -> tuple[list[Session], bool]:
-        """Return the parent sessions that are known, and whether the chain comes to an end."""
-        chain: list[Session] = []
-        while session.parent:
-            parent = self.world.one(Session, session.parent)
-            if parent is None or len(chain) == LONGEST_CHAIN:
-                return chain, False
-            chain.append(parent)
-            session = parent
-        return chain, True
-
-    def is_break_glass(self, session: Session | None) -> bool:
-        """Whether it rests on an emergency's approval, its own or one of a parent session."""
-        chain = [] if session is None else [session, *self.ancestors(session)[0]]
-        approvals = [self.world.one(Approval, one.approval) for one in chain]
-        return any(one is not None and one.kind is ApprovalKind.BREAK_GLASS for one in approvals)
-
-    # One question after the other.
 
     def service(self, request: Request) -> Iterator[Code]:
         """May this state be decided on?"""
@@ -242,7 +172,7 @@ class Reference:
             yield Code.SESSION_EXHAUSTED
 
     def task(self, session: Session) -> Iterator[Code]:
-        """Does the work go on?"""
+        """Is the work going on?"""
         id_, steps = session.task, 0
         while id_:
             if self.revoked(RevocationTarget.TASK, id_):
@@ -269,7 +199,7 @@ class Reference:
             yield Code.ENTITLEMENT_LAPSED
 
     def approval(self, session: Session, subject: str) -> Iterator[Code]:
-        """Does the consent that a session names stand?"""
+        """Is the consent that a session names standing?"""
         if self.revoked(RevocationTarget.APPROVAL, session.approval):
             yield Code.APPROVAL_REVOKED
         approval = self.world.one(Approval, session.approval)
@@ -332,7 +262,7 @@ class Reference:
                         yield Code.RESOURCE_OUT_OF_SCOPE
 
     def constraints(self, session: Session, request: Request) -> Iterator[Code]:
-        """Does the context have what the session and its ancestors constrain?"""
+        """Is the context one that the session and its ancestors allow?"""
         for one in (session, *self.ancestors(session)[0]):
             for name, allowed in one.constraints.items():
                 if name not in request.context:
@@ -345,7 +275,7 @@ class Reference:
                     yield Code.CONTEXT_VIOLATED
 
     def limits(self, session: Session, request: Request) -> Iterator[Code]:
-        """Does the session keep every limit?"""
+        """Is the session within every limit?"""
         window = session.expires_at - session.not_before
         entitlement = self.world.one(Entitlement, session.entitlement)
         most = None if entitlement is None else entitlement.max_session_ttl

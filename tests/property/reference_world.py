@@ -9,13 +9,16 @@ from typing import TypeVar
 from pdp.core.model import (
     AnyFact,
     Approval,
+    ApprovalKind,
     Attribute,
     Entitlement,
     Identity,
     Instant,
     Request,
     Revocation,
+    RevocationTarget,
     Session,
+    SessionState,
     Signal,
     Task,
 )
@@ -125,7 +128,7 @@ def reads_session(source: str) -> bool:
 
 def split(text: str, separators: str) -> list[str]:
     """Split at the first of the first separator, and at every second one."""
-    first, second = separators
+    first, second = separators[0], separators[1]
     head, found, tail = text.partition(first)
     return [head, *tail.split(second)] if found else [head]
 
@@ -157,3 +160,72 @@ def in_scope(actions: Iterable[str], resources: Iterable[str], request: Request)
 def specificity(pattern: str) -> list[int]:
     """Order patterns: from the left a literal before `*` before `**`."""
     return [{"*": 1, "**": 2}.get(segment, 0) for segment in pattern.split("/")]
+
+
+LONGEST_CHAIN = 32
+
+
+@dataclass(frozen=True)
+class WorldAt:
+    """What can be looked up in a world at an instant."""
+
+    world: World
+    now: Instant
+
+    def revoked(self, target: RevocationTarget, id_: str) -> bool:
+        """Whether any revocation of it is in force."""
+        return any(
+            one.target is target
+            and (one.target_id == id_ or (target is RevocationTarget.IDENTITY and covers_identity(one.target_id, id_)))
+            and one.effective_at <= self.now
+            and (one.expires_at is None or self.now < one.expires_at)
+            for one in self.world.all(Revocation)
+        )
+
+    def record(self, subject: str) -> Identity | None:
+        """Return the most specific record that covers a subject."""
+        covering = [one for one in self.world.all(Identity) if covers_identity(one.id, subject)]
+        return min(covering, key=lambda one: specificity(one.id), default=None)
+
+    def policies(self, request: Request) -> list[Policy]:
+        """Return the policies that apply."""
+        return [one for one in self.world.policies if all(in_scope(one.actions, one.resources, request))]
+
+    def candidates(self, request: Request) -> list[Session]:
+        """Return the sessions of the subject for the task named."""
+        every = self.world.all(Session)
+        return [one for one in every if (one.identity, one.task) == (request.subject, request.task)]
+
+    def live(self, request: Request) -> list[Session]:
+        """Return the candidates that are open and inside their window."""
+        return [
+            one
+            for one in self.candidates(request)
+            if one.state is SessionState.OPEN and one.not_before <= self.now < one.expires_at
+        ]
+
+    def session(self, request: Request) -> Session | None:
+        """Return the session named, else the one found; none if none or several fit."""
+        if request.session:
+            return self.world.one(Session, request.session)
+        if not request.task or len(self.live(request)) > 1:
+            return None
+        fitting = self.live(request) or self.candidates(request)
+        return max(fitting, key=lambda one: (one.expires_at, one.id), default=None)
+
+    def ancestors(self, session: Session) -> tuple[list[Session], bool]:
+        """Return the parent sessions that are known, and whether the chain comes to an end."""
+        chain: list[Session] = []
+        while session.parent:
+            parent = self.world.one(Session, session.parent)
+            if parent is None or len(chain) == LONGEST_CHAIN:
+                return chain, False
+            chain.append(parent)
+            session = parent
+        return chain, True
+
+    def is_break_glass(self, session: Session | None) -> bool:
+        """Whether it rests on an emergency's approval, its own or one of a parent session."""
+        chain = [] if session is None else [session, *self.ancestors(session)[0]]
+        approvals = [self.world.one(Approval, one.approval) for one in chain]
+        return any(one is not None and one.kind is ApprovalKind.BREAK_GLASS for one in approvals)

@@ -12,8 +12,7 @@ from pdp.core.decide import decide
 from pdp.core.decision import Allow
 from pdp.core.model import Instant, Request
 from pdp.core.permissions import Permission, permissions
-from pdp.core.policy.model import Policy
-from pdp.core.reasons import Code
+from pdp.core.reasons import Code, Denial
 from tests.property.core_worlds import ACTIONS, MILD, RESOURCES, laws, questions
 from tests.property.reference_world import World, covers
 
@@ -84,10 +83,5 @@ def test_the_list_stands_until_its_end(question: _Question) -> None:
         assert (later.permissions, _codes(later.denials)) == (listed.permissions, _codes(listed.denials))
 
 
-def _codes(denials: tuple[object, ...]) -> list[object]:
-    return [getattr(denial, "code", None) for denial in denials]
-
-
-def policies_of(world: World) -> tuple[Policy, ...]:
-    """Return the policies of a world."""
-    return world.policies
+def _codes(denials: tuple[Denial, ...]) -> list[Code]:
+    return [denial.code for denial in denials]

@@ -39,7 +39,7 @@ def types(kind: type[Scope]) -> st.SearchStrategy[str]:
 
 def joined(kind: type[Scope], parts: Sequence[str]) -> str:
     """Put a value or pattern together."""
-    first, second = kind.SEPARATORS
+    first, second = kind.SEPARATORS[0], kind.SEPARATORS[1]
     return parts[0] if len(parts) == 1 else parts[0] + first + second.join(parts[1:])
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -32,8 +33,12 @@ def loaded(snapshot: Snapshot) -> Snapshot:
 
 def indexes(snapshot: Snapshot) -> dict[str, object]:
     """Return everything derived from the facts; the order in which ids stand beside each other means nothing."""
-    revoked = {target: snapshot.revoked(target) for target in RevocationTarget}
-    views = {"sessions": snapshot.sessions_of, "reviews": snapshot.reviews, "signals": snapshot.signals_about, **revoked}
+    views: dict[str, Mapping[Any, Collection[object]]] = {
+        "sessions": snapshot.sessions_of,
+        "reviews": snapshot.reviews,
+        "signals": snapshot.signals_about,
+        **{target: snapshot.revoked(target) for target in RevocationTarget},
+    }
     families = (snapshot.families, snapshot.revocation_families)
     return {
         **{name: {key: frozenset(held) for key, held in view.items()} for name, view in views.items()},
@@ -51,7 +56,9 @@ def fold(snapshot: Snapshot, commits: Sequence[Sequence[Change]]) -> Snapshot:
 
 @laws
 @given(fact_sets(), st.lists(st.lists(changes(), max_size=4), max_size=12))
-def test_folding_changes_equals_loading_what_they_leave(facts: Sequence[AnyFact], commits: Sequence[Sequence[Change]]) -> None:
+def test_folding_changes_equals_loading_what_they_leave(
+    facts: Sequence[AnyFact], commits: Sequence[Sequence[Change]]
+) -> None:
     """Every fact and every index, whatever was written over or dropped on the way."""
     folded = fold(Snapshot(), [list(map(Put, facts)), *commits])
     fresh = loaded(folded)

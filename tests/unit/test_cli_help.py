@@ -13,7 +13,15 @@ from pdp.cli.main import command_line, main
 from pdp.cli.reference import commands, reference
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {path: command for path, command in commands(typer.main.get_command(command_line()), "pdp")}
+COMMANDS = dict(commands(typer.main.get_command(command_line()), "pdp"))
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nothing wrapped or coloured, wherever this runs: build servers pass for terminals."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setattr("typer.rich_utils.FORCE_TERMINAL", None)
 
 
 def _run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:

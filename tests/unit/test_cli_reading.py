@@ -18,7 +18,16 @@ NOW = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 
 def test_context_values_are_typed_as_in_json() -> None:
     """Numbers, truth values, null and JSON are read as such; everything else is text."""
-    words = ["ip=10.0.0.7", "rows=3", "share=0.5", "freeze=true", "team=null", 'tags=["a", 1]', 'version="1.10"', "n=NaN"]
+    words = [
+        "ip=10.0.0.7",
+        "rows=3",
+        "share=0.5",
+        "freeze=true",
+        "team=null",
+        'tags=["a", 1]',
+        'version="1.10"',
+        "n=NaN",
+    ]
     expected = {
         "ip": "10.0.0.7",
         "rows": 3,
@@ -154,3 +163,9 @@ def test_an_end_is_told_with_its_distance() -> None:
     assert time_text(NOW) == "2026-03-01T09:00:00Z"
     assert until_text(NOW, NOW - timedelta(minutes=5)) == "2026-03-01T09:00:00Z, in 5m"
     assert until_text(NOW, NOW + timedelta(hours=2)) == "2026-03-01T09:00:00Z, 2h ago"
+
+
+def test_mutual_tls_is_whole_or_not_at_all() -> None:
+    """A certificate that is forgotten must not become a connection without one."""
+    with pytest.raises(CommandError, match="`--ca`, `--cert` and `--key` go together"):
+        decisions_of(target="localhost:1", ca=Path("ca.pem"))

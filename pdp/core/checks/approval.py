@@ -188,7 +188,7 @@ ROWS = (
     Row(Code.APPROVAL_REQUIRED, SESSION | APPROVAL_RULES, required, _ASK),
     Row(Code.APPROVAL_REQUIRED, APPROVAL | APPROVAL_RULES, of_another_kind, _ASK),
     Row(Code.APPROVAL_UNKNOWN, SESSION | NO_APPROVAL, unknown, _ASK),
-    Row(Code.APPROVAL_UNKNOWN, APPROVAL, for_another, _ASK),
+    Row(Code.APPROVAL_UNKNOWN, SESSION | APPROVAL, for_another, _ASK),
     Row(Code.APPROVAL_PENDING, APPROVAL | UNAPPROVED, pending, "have the approval decided"),
     Row(Code.APPROVAL_REJECTED, APPROVAL | UNAPPROVED, rejected, _ASK_AGAIN),
     Row(Code.APPROVAL_REVOKED, APPROVAL | UNAPPROVED, withdrawn, _ASK_AGAIN),

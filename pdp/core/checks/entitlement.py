@@ -49,7 +49,7 @@ def lapsed(case: Case) -> Denial | None:
 
 ROWS = (
     Row(Code.ENTITLEMENT_UNKNOWN, SESSION | NO_ENTITLEMENT, unknown, "have the entitlement granted"),
-    Row(Code.ENTITLEMENT_UNKNOWN, ENTITLEMENT, of_another, "have the entitlement granted to the identity"),
+    Row(Code.ENTITLEMENT_UNKNOWN, SESSION | ENTITLEMENT, of_another, "have the entitlement granted to the identity"),
     Row(Code.ENTITLEMENT_REVOKED, SESSION, revoked, "have an entitlement granted anew"),
     Row(Code.ENTITLEMENT_LAPSED, ENTITLEMENT, lapsed, "have the entitlement certified"),
 )

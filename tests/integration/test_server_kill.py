@@ -1,0 +1,143 @@
+"""The whole server, killed under load again and again: what it has acknowledged holds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import grpc
+import pytest
+from sessionpdp.v1 import facts_pb2, governance_pb2
+
+from pdp.core.model import Task
+from tests.integration.serving import PATIENCE_S, Channels, ServerProcess, session, world
+
+KILLS = int(os.environ.get("PDP_TEST_SERVER_KILLS", "5"))
+MANY_KILLS = int(os.environ.get("PDP_TEST_SERVER_MANY_KILLS", "100"))
+SEED = int(os.environ.get("PDP_TEST_SEED", "0"))
+USERS = 8
+
+
+class Ledger:
+    """What the server has acknowledged, over all its lives."""
+
+    def __init__(self, max_uses: int) -> None:
+        self.max_uses = max_uses
+        self.numbers = count()
+        self.tasks: list[str] = []
+        self.revoked: list[str] = []
+        self.allows = 0
+        self.revoked_but_granted: list[str] = []
+
+    async def write(self, server: Channels) -> None:
+        """Write a task."""
+        id_ = f"t-{next(self.numbers)}"
+        await server.apply(Task(id=id_))
+        self.tasks.append(id_)
+
+    async def revoke(self, server: Channels) -> None:
+        """Open a session and revoke it."""
+        id_ = f"r-{next(self.numbers)}"
+        await server.apply(session(id_))
+        await server.revoke("session", id_)
+        self.revoked.append(id_)
+
+    async def ask_revoked(self, server: Channels) -> None:
+        """Ask under a session that was revoked."""
+        if not self.revoked:
+            await asyncio.sleep(0.001)
+            return
+        id_ = random.choice(self.revoked)
+        if await server.check(session_id=id_) == "GRANTED":
+            self.revoked_but_granted.append(id_)
+
+    async def use(self, server: Channels) -> None:
+        """Use the session whose uses are limited."""
+        if await server.check(session_id="limited") == "GRANTED":
+            self.allows += 1
+        await asyncio.sleep(0.01)
+
+
+async def again_and_again(step: Callable[[Channels], Awaitable[None]], server: Channels) -> None:
+    """Repeat a step until the server is gone."""
+    with suppress(grpc.aio.AioRpcError):
+        while True:
+            await step(server)
+
+
+async def live_and_die(process: ServerProcess, ledger: Ledger, after_s: float) -> None:
+    """Let a server live under load, then kill it."""
+    server = process.connect()
+    steps = [ledger.write, ledger.revoke, ledger.ask_revoked, ledger.ask_revoked, *[ledger.use] * USERS]
+    load = [asyncio.create_task(again_and_again(step, server)) for step in steps]
+    before = len(ledger.tasks)
+    async with asyncio.timeout(PATIENCE_S):
+        while len(ledger.tasks) == before:
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(after_s)
+    await asyncio.to_thread(process.kill)
+    await asyncio.gather(*load)
+    await server.close()
+
+
+async def known_tasks(server: Channels) -> set[str]:
+    """Return the ids of all tasks the server has."""
+    found: set[str] = set()
+    token = ""
+    while True:
+        request = governance_pb2.ListFactsRequest(kind=facts_pb2.FACT_KIND_TASK, page_token=token)
+        page = await server.governance.ListFacts(request, timeout=PATIENCE_S)
+        found |= {fact.task.id for fact in page.facts}
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+async def codes_of_revoked(server: Channels, ledger: Ledger) -> set[str]:
+    """Return what is answered under sessions that were revoked."""
+    return {await server.check(session_id=id_) for id_ in ledger.revoked}
+
+
+async def use_up(server: Channels, ledger: Ledger) -> str:
+    """Use the limited session until it is denied; return the code."""
+    while (code := await server.check(session_id="limited")) == "GRANTED":
+        ledger.allows += 1
+    return code
+
+
+async def kill_again_and_again(process: ServerProcess, kills: int) -> None:
+    """Check after each life, and at the end, that everything acknowledged is there."""
+    moments = random.Random(SEED)
+    ledger = Ledger(max_uses=40 * kills)
+    await process.start()
+    server = process.connect()
+    await server.apply(*world(), session("limited", max_uses=ledger.max_uses))
+    await server.close()
+    for _ in range(kills):
+        await live_and_die(process, ledger, moments.uniform(0, 0.3))
+        await process.start()
+        server = process.connect()
+        assert set(ledger.tasks) - await known_tasks(server) == set()
+        assert await codes_of_revoked(server, ledger) <= {"SESSION_REVOKED"}
+        await server.close()
+    server = process.connect()
+    assert await use_up(server, ledger) == "SESSION_EXHAUSTED"
+    await server.close()
+    assert ledger.revoked_but_granted == []
+    assert 0 < ledger.allows <= ledger.max_uses
+
+
+async def test_what_was_acknowledged_survives_kills_under_load(home: Path, launch: Callable[..., ServerProcess]) -> None:
+    """No fact and no revocation is lost, and no use is counted twice to the user's gain."""
+    await kill_again_and_again(launch(), KILLS)
+
+
+@pytest.mark.slow
+async def test_what_was_acknowledged_survives_a_hundred_kills(launch: Callable[..., ServerProcess]) -> None:
+    """As above, for longer."""
+    await kill_again_and_again(launch(), MANY_KILLS)

@@ -1,0 +1,167 @@
+"""A server process from its start to its end, and what it leaves for the next."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+from sessionpdp.v1 import decision_pb2 as pb
+
+from pdp.app import Sidecar
+from pdp.core.model import Duration
+from pdp.core.wording import SECOND
+from pdp.settings import Settings
+from pdp.state.store import StoreUnusableError
+from tests.integration.conftest import Serve
+from tests.integration.serving import (
+    PATIENCE_S,
+    Refused,
+    ServerProcess,
+    check,
+    code_of,
+    codes_of,
+    refusal,
+    session,
+    until,
+    world,
+)
+
+Launch = Callable[..., ServerProcess]
+
+
+def mode_of(path: Path) -> str:
+    """Return the permission bits of a file."""
+    return oct(stat.S_IMODE(path.stat().st_mode))
+
+
+async def test_a_stop_answers_what_is_asked_and_ends_what_waits(launch: Launch) -> None:
+    """SIGTERM: the batch in flight is answered, idle streams and watches end, the exit code is 0."""
+    process = launch()
+    await process.start()
+    server = process.connect()
+    await server.apply(*world())
+    busy, idle = server.decisions.CheckStream(), server.decisions.CheckStream()
+    watch = server.decisions.Watch(pb.WatchRequest(check=check()))
+    assert code_of((await watch.read()).decision) == "GRANTED"
+    await idle.write(pb.CheckStreamRequest(checks=[check()]))
+    assert codes_of((await idle.read()).decisions) == ["GRANTED"]
+    waits = pb.CheckStreamRequest(correlation_id=5, checks=[check(at_least_revision=1000), check()])
+    waits.timeout.FromNanoseconds(SECOND // 2)
+    await busy.write(waits)
+    await busy.write(waits)
+    await asyncio.sleep(0.1)
+    process.terminate()
+    answer = await busy.read()
+    assert (answer.correlation_id, codes_of(answer.decisions)) == (5, ["STATE_BEHIND", "GRANTED"])
+    assert await idle.read() == grpc.aio.EOF
+    assert (await refusal(watch.read())).reason == "STORE_UNAVAILABLE"
+    assert await process.ended() == 0, process.log
+    await server.close()
+
+
+async def test_the_next_start_finds_everything(launch: Launch) -> None:
+    """Facts, revocations, and how often what was used."""
+    process = launch()
+    await process.start()
+    server = process.connect()
+    await server.apply(*world(), session("s-2"), session("s-3", max_uses=3))
+    await server.revoke("session", "s-2")
+    assert [await server.check(session_id="s-3") for _ in range(2)] == ["GRANTED", "GRANTED"]
+    process.terminate()
+    assert await process.ended() == 0
+    await process.start()
+    codes = [await server.check(session_id=id_) for id_ in ("s-1", "s-2", "s-3", "s-3")]
+    assert codes == ["GRANTED", "SESSION_REVOKED", "GRANTED", "SESSION_EXHAUSTED"]
+    await server.close()
+
+
+async def test_a_second_server_on_the_same_data_refuses(launch: Launch, home: Path) -> None:
+    """It says why, and the first serves on."""
+    first = launch()
+    await first.start()
+    server = first.connect()
+    await server.apply(*world())
+    second = ServerProcess(home)
+    assert await asyncio.to_thread(second.launch().wait, PATIENCE_S) != 0
+    assert "in use" in second.log
+    assert await server.check() == "GRANTED"
+    await server.close()
+
+
+async def test_a_socket_left_behind_is_replaced(launch: Launch) -> None:
+    """A killed server cannot clean up."""
+    process = launch()
+    await process.start()
+    process.kill()
+    assert Path(process.decision_target.removeprefix("unix:")).is_socket()
+    await process.start()
+    server = process.connect()
+    await server.apply(*world())
+    assert await server.check() == "GRANTED"
+    await server.close()
+
+
+async def test_what_it_makes_is_for_its_owner_and_the_sockets_group(launch: Launch) -> None:
+    """The data directory, both sockets, the database and the journal."""
+    process = launch()
+    await process.start()
+    data = process.home / "d"
+    names = {"": "0o700", "pdp.sock": "0o660", "admin.sock": "0o600", "journal": "0o700"}
+    assert {name: mode_of(data / name) for name in names} == names
+    readable = [path for path in data.rglob("*") if path.is_file() and path.stat().st_mode & 0o077]
+    assert readable == []
+
+
+async def test_a_configuration_that_is_wrong_refuses_to_start(launch: Launch) -> None:
+    """Naming the place."""
+    process = launch({"limits": {"call": 1}})
+    assert await asyncio.to_thread(process.launch().wait, PATIENCE_S) != 0
+    assert f"{process.config}:1:" in process.log
+    assert "call" in process.log
+
+
+async def test_a_part_that_fails_ends_the_server(serve: Serve) -> None:
+    """It must not go on as if nothing were."""
+    trouble: list[str] = []
+
+    def monotonic() -> int:
+        if trouble:
+            raise RuntimeError(trouble[0])
+        return time.monotonic_ns()
+
+    server = await serve(monotonic=monotonic)
+    trouble.append("told to fail")
+    await asyncio.wait_for(server.sidecar.stopping.wait(), PATIENCE_S)
+    assert str(server.sidecar.failure) == "told to fail"
+    trouble.clear()
+
+
+async def test_a_start_that_fails_can_be_stopped(settings: Settings) -> None:
+    """And leaves nothing locked behind."""
+    first = Sidecar(settings)
+    await first.start()
+    second = Sidecar(settings)
+    with pytest.raises(StoreUnusableError):
+        await second.start()
+    await second.stop()
+    await first.stop()
+    third = Sidecar(settings)
+    await third.start()
+    await third.stop()
+
+
+async def test_a_stop_does_not_wait_longer_than_it_may(serve: Serve) -> None:
+    """A call that would take longer ends with an error, not with an answer."""
+    server = await serve(changes={"drain": Duration(SECOND // 5)})
+    call = server.decisions.Check(check(at_least_revision=1000), timeout=60)
+    asked = asyncio.ensure_future(refusal(call))
+    assert server.sidecar.replica is not None
+    replica = server.sidecar.replica
+    await until(lambda: len(replica._waiting) == 1)
+    await server.sidecar.stop()
+    assert isinstance(await asked, Refused)
