@@ -61,7 +61,7 @@ def _start(directory: Path, collector: int) -> subprocess.Popen[bytes]:
     )
     console.rule("[bold]a sidecar starts")
     server = subprocess.Popen(  # noqa: S603  # our own command
-        [sys.executable, "-m", "pdp.cli.main", "serve", "--config", str(config)],
+        [sys.executable, "-m", "pdp", "serve", "--config", str(config)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
@@ -161,7 +161,8 @@ def _show_span(receiver: SpanReceiver, decision: Decision) -> bool:
         target = receiver.span(link.span_id.hex())
         told = attributes(link)
         where = f"span `{target.name}`" if target is not None else "a span not exported here"
-        console.print(f"  link  {told}  →  trace {link.trace_id.hex()}, {where}")
+        console.print(f"  link to {told['pdp.link.kind']} {told['pdp.link.id']}: trace {link.trace_id.hex()}")
+        console.print(f"        {where}", style="dim")
     console.print()
     return {"approval", "session"} <= linked
 

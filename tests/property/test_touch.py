@@ -35,15 +35,12 @@ def _change(fact: AnyFact, drop: bool) -> Change:
 def test_a_change_that_touches_nothing_a_decision_depends_on_leaves_it_as_it_is(
     question: tuple[World, Request, Instant], changed: list[Change]
 ) -> None:
-    """Outcome, reasons word for word, basis and end are the same; a request that waits for a revision is told of it.
-
-    Only STATE_BEHIND looks at the revision, and a request is not asked before the revision it names has come.
-    """
+    """Outcome, reasons word for word, basis and end are the same; also of a request that names a revision to come."""
     world, request, now = question
     snapshot = world.snapshot()
     before = decide(request, snapshot, now)
     keys = keys_of(Case(request, snapshot, now))
     touched = snapshot.apply(snapshot.revision + 1, changed)
     event(f"touched: {not keys.isdisjoint(touched)}")
-    if keys.isdisjoint(touched) and request.at_least_revision <= world.revision:
+    if keys.isdisjoint(touched):
         assert told(decide(request, snapshot, now)) == told(before)

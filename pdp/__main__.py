@@ -1,0 +1,7 @@
+"""`python -m pdp` is the command `pdp`."""
+
+import sys
+
+from pdp.cli.main import main
+
+sys.exit(main())
