@@ -1,7 +1,8 @@
 """Load from h2load (Debian: nghttp2-client), a generator in C that takes next to nothing of the machine.
 
 It knows nothing of gRPC: the body of every request is one prepared message in gRPC's framing, and every answer is
-HTTP 200. What the answers say is judged by their size: a denial or an error has another one.
+HTTP 200. What the answers say is judged by their size, which tells an error and most denials at once; the workload
+looks into the sidecar's journal besides.
 """
 
 from __future__ import annotations

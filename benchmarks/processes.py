@@ -121,6 +121,20 @@ def _await_serving(running: subprocess.Popen[bytes], folder: Path) -> None:
         _await(running, serving, folder / "sidecar.log")
 
 
+def require_allows_on_record(folder: Path, least: int) -> int:
+    """Return how many decisions the journal of a stopped sidecar holds: all of them allows, and at least so many."""
+    decisions = allows = 0
+    for segment in sorted((folder / "journal").glob("*.jsonl")):
+        with segment.open("rb") as lines:
+            for line in lines:
+                decisions += b'"kind":"decision"' in line
+                allows += b'"outcome":"allow"' in line
+    if decisions != allows or allows < least:
+        message = f"the journal holds {decisions} decisions of which {allows} are allows; {least} were to be allowed"
+        raise WrongAnswerError(message)
+    return decisions
+
+
 @contextlib.contextmanager
 def echo(folder: Path, response: pb.CheckResponse) -> Iterator[str]:
     """Run the server that answers every check with one fixed response; yield where."""

@@ -346,6 +346,6 @@ def _decision_log(settings: Settings) -> Callable[[dict[str, Attribute]], None] 
         return None
 
     def line(decision: dict[str, Attribute]) -> None:
-        log.info("decision", **decision)
+        log.info(str(decision.pop("event")), **decision)
 
     return line

@@ -19,6 +19,8 @@ from pdp.state.fields import decode
 
 _LONGEST_SOCKET_PATH = 107
 """Bytes that the kernel takes for the path of a Unix socket."""
+_COLLECTORS = ("http://", "https://")
+_LAST_PORT = 65_535
 _LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
 
 
@@ -83,7 +85,7 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     """Where spans and metrics go."""
 
     otlp_endpoint: str = ""
-    """`http://host:port` of an OTLP/gRPC collector; empty: spans are not exported."""
+    """`http://host:port` (plain text) or `https://host:port` of an OTLP/gRPC collector; empty: nothing is exported."""
     sample_ratio: float = 0.1
     """Share of routine allows without a parent whose spans are exported; denials and durable decisions always are."""
     resource_ids: bool = False
@@ -179,12 +181,24 @@ def _faults(settings: Settings, document: Document) -> Iterator[Problem]:
     yield from _faults_of_listener(
         "administration", settings.administration, settings.administration_address(), document
     )
+    if settings.administration.callers:
+        message = "is for `decisions`: whom `client_ca` has certified may administer everything"
+        yield document.problem(("administration", "callers"), message)
     if settings.decision_address() == settings.administration_address():
         yield document.problem(("administration", "address"), "must differ from the address of `decisions`")
+    yield from _faults_of_values(settings, document)
+
+
+def _faults_of_values(settings: Settings, document: Document) -> Iterator[Problem]:
     if settings.state.max_staleness <= settings.state.heartbeat:
         yield document.problem(("state", "max_staleness"), "must be longer than `heartbeat`")
     if not 0.0 <= settings.telemetry.sample_ratio <= 1.0:
         yield document.problem(("telemetry", "sample_ratio"), "must be between 0 and 1")
+    endpoint = settings.telemetry.otlp_endpoint
+    if endpoint and not endpoint.startswith(_COLLECTORS):
+        yield document.problem(("telemetry", "otlp_endpoint"), f"`{endpoint}` must begin with `http://` or `https://`")
+    if not 0 <= settings.telemetry.prometheus_port <= _LAST_PORT:
+        yield document.problem(("telemetry", "prometheus_port"), f"must be between 0 and {_LAST_PORT}")
     for group in ("limits", "journal"):
         values: Struct = getattr(settings, group)
         for name in values.__struct_fields__:
@@ -200,7 +214,9 @@ def _faults_of_listener(name: str, listener: Listener, address: str, document: D
             yield document.problem((name, "address"), message)
         if listener.tls is not None:
             yield document.problem((name, "tls"), "is not for Unix sockets; their file mode admits callers")
-    elif listener.tls is None and not address.startswith(_LOOPBACK):
+    elif listener.mode:
+        yield document.problem((name, "mode"), f"`{address}` is not a Unix socket, so it has no file mode")
+    if not address.startswith(("unix:", *_LOOPBACK)) and listener.tls is None:
         yield document.problem((name, "address"), f"`{address}` is not loopback, so `tls` is required")
     if listener.mode and not (listener.mode.isdigit() and set(listener.mode) <= set("01234567")):
         yield document.problem((name, "mode"), f"`{listener.mode}` is not an octal file mode")

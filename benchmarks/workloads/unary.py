@@ -14,8 +14,8 @@ from sessionpdp.v1 import decision_pb2 as pb
 from benchmarks import h2load
 from benchmarks.database import Databases
 from benchmarks.driving import Sample, Samples, blocking, by_figure, fields_of, first_answer, raw_unary
-from benchmarks.outcome import TIMES, Budget, Outcome, Row, at_most, ratios, row, row_beside
-from benchmarks.processes import echo, sidecar, sink
+from benchmarks.outcome import TIMES, Budget, Outcome, Row, at_most, ratios, row, row_beside, spaced
+from benchmarks.processes import echo, require_allows_on_record, sidecar, sink
 from benchmarks.scale import CONCURRENT, Scale
 from benchmarks.world import messages
 
@@ -41,8 +41,10 @@ def run(scale: Scale, folder: Path) -> Outcome:
     with ExitStack() as stack:
         collector = stack.enter_context(sink(folder / "sink"))
         targets: dict[str, str] = {}
+        places = []
         for name, ratio in ((USUAL, None), (EVERY_SPAN, 1.0)):
             place = databases.folder_with(scale.wire_sessions, f"unary-{len(targets)}")
+            places.append(place)
             running = sidecar(place, otlp_endpoint=collector.endpoint, sample_ratio=ratio)
             targets[name] = stack.enter_context(running).target
         checks = messages(scale.wire_sessions, _CHECKS)
@@ -50,7 +52,14 @@ def run(scale: Scale, folder: Path) -> Outcome:
         targets[ECHO] = stack.enter_context(echo(folder / "echo", allow))
         measured = _measure(scale, targets, _generators(checks, allow, folder))
     exports = collector.require_spans()
-    notes = [f"{exports} exports of spans arrived at the collector."]
+    calls = scale.runs * (scale.calls_alone + scale.calls_together // CONCURRENT * CONCURRENT)
+    records = [
+        require_allows_on_record(place, calls * len({generator for generator, *_ in measured})) for place in places
+    ]
+    notes = [
+        f"The journals hold {spaced(sum(records))} decisions, all of them allows.",
+        f"{spaced(exports)} exports of spans arrived at the collector.",
+    ]
     if not h2load.available():
         notes.append("h2load is not installed (Debian: nghttp2-client), so its figures are left out.")
     return Outcome(

@@ -9,12 +9,13 @@ from collections.abc import Iterable
 
 from pdp.core.aspects import CREDENTIAL, IDENTITY, SESSION
 from pdp.core.case import Case
-from pdp.core.touch import EVERYTHING
+from pdp.core.touch import EVERYTHING, NEWS
 
 
 def keys_of(case: Case) -> frozenset[str]:
     """Return the keys of all facts, known or not, that the case's decision depends on."""
-    return frozenset([EVERYTHING, *_keys_of(case)])
+    keys = frozenset([EVERYTHING, *_keys_of(case)])
+    return keys | {NEWS} if case.request.at_least_revision > case.snapshot.revision else keys
 
 
 def _keys_of(case: Case) -> Iterable[str]:
@@ -34,7 +35,6 @@ def _keys_of(case: Case) -> Iterable[str]:
         yield f"session:{candidate.id}"
     for ancestor in case.ancestors:
         yield from _keys_of(Case.of_ancestor(case, ancestor))
-        yield f"session:{ancestor.parent}"
 
 
 def _keys_of_session(case: Case) -> Iterable[str]:

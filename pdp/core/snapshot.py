@@ -35,7 +35,7 @@ from pdp.core.model import (
 )
 from pdp.core.policy.rules import PolicySet
 from pdp.core.scope import FamilyIndex, is_pattern
-from pdp.core.touch import keys_of_fact
+from pdp.core.touch import NEWS, keys_of_fact
 
 
 class Readiness(Enum):
@@ -91,6 +91,7 @@ class Snapshot:
         "revoked_owners",
         "revoked_sessions",
         "revoked_tasks",
+        "scheduled_until",
         "session_uses",
         "sessions",
         "sessions_of",
@@ -135,6 +136,8 @@ class Snapshot:
         self.revocation_families = FamilyIndex()
         self.revocations_until = Instant(0)
         """No revocation ever written begins or expires after this."""
+        self.scheduled_until = Instant(0)
+        """No revocation ever written begins after this."""
         self.reviews: dict[str, Collection[str]] = {}
         self.signals_about: dict[str, Collection[str]] = {}
         self.session_uses: dict[str, Use] = {}  # folded from evidence, not from the change log, like the next
@@ -148,7 +151,7 @@ class Snapshot:
         if revision <= self.revision:
             message = f"revision {revision} is not above {self.revision}"
             raise ValueError(message)
-        touched: set[str] = set()
+        touched = {NEWS}
         for change in changes:
             if isinstance(change, Drop):
                 old = self._drop(change.kind, change.id)
@@ -238,6 +241,7 @@ class Snapshot:
                 _add(self.revoked(fact.target), fact.target_id, fact)
                 edge = fact.effective_at if fact.expires_at is None else fact.expires_at
                 self.revocations_until = max(self.revocations_until, edge)
+                self.scheduled_until = max(self.scheduled_until, fact.effective_at)
                 if fact.target is RevocationTarget.IDENTITY and is_pattern(fact.target_id):
                     self.revocation_families.add(fact.target_id)
             case Identity() if is_pattern(fact.id):

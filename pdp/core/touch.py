@@ -21,6 +21,9 @@ from pdp.core.scope import is_pattern
 EVERYTHING = "*"
 """The key of a fact whose reach is not worth finding out; every decision has it."""
 
+NEWS = "revision"
+"""The key of every commit, whatever it holds; the decisions that wait for a revision to come have it."""
+
 
 def keys_of_fact(fact: AnyFact) -> tuple[str, ...]:
     """Return the keys of all decisions that the fact can alter by being written or dropped."""

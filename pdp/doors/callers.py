@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from pdp.core.lawful import fault_of_text
 from pdp.core.model import Caller
 from pdp.core.scope import IdentityScope, is_pattern
 from pdp.doors.errors import UnauthenticatedError
@@ -30,8 +31,8 @@ class Callers:
         """Return the caller behind a connection with such properties; raise UnauthenticatedError."""
         if not self._required:
             return None
-        uris = [uri.decode("utf-8", "replace") for uri in peer().get(_URI_SANS, ())]
-        if len(uris) != 1 or not uris[0] or is_pattern(uris[0]):
+        uris = [_identity(uri) for uri in peer().get(_URI_SANS, ())]
+        if len(uris) != 1 or not uris[0]:
             message = "the client certificate must have exactly one URI among its subject alternative names"
             raise UnauthenticatedError(message)
         return self.named(uris[0])
@@ -45,6 +46,15 @@ class Callers:
             if len(self._known) < _MOST_KNOWN:
                 self._known[id_] = caller
         return caller
+
+
+def _identity(uri: bytes) -> str:
+    """Return the identity that a URI names; nothing if it can be none, rather than another one."""
+    try:
+        text = uri.decode()
+    except UnicodeDecodeError:
+        return ""
+    return "" if fault_of_text(text) or is_pattern(text) else text
 
 
 _MOST_KNOWN = 10_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 from typing import TypeAlias, cast
 
 from google.protobuf import duration_pb2, json_format, struct_pb2, timestamp_pb2
@@ -53,11 +54,7 @@ def fact_of(message: pb.Fact, path: str, faults: list[Fault]) -> AnyFact | None:
     kind = TYPE_OF[FactKind(which)]
     make: Callable[..., AnyFact] = kind
     found: list[Fault] = []
-    values = {
-        info.name: _value_of(inner, info, f"{path}.{info.name}", found)
-        for info in fields_of(kind)
-        if info.name not in _STAMPED
-    }
+    values = {info.name: _value_of(inner, info, f"{path}.{info.name}", found) for info in _fields_of(kind)}
     if found:
         faults += found
         return None
@@ -72,11 +69,17 @@ def message_of(fact: AnyFact) -> pb.Fact:
     message = pb.Fact(revision=fact.revision)
     inner: Message = getattr(message, KIND_OF[type(fact)])
     inner.SetInParent()
-    for info in fields_of(type(fact)):
+    for info in _fields_of(type(fact)):
         value = getattr(fact, info.name)
-        if info.name not in _STAMPED and value is not None:
+        if value is not None:
             _fill(inner, _field(inner, info.name), value)
     return message
+
+
+@cache  # one entry a kind of fact; msgspec evaluates all annotations anew at each call
+def _fields_of(kind: type[AnyFact]) -> tuple[FieldInfo, ...]:
+    """Return the fields that a message carries: all but those the store writes."""
+    return tuple(info for info in fields_of(kind) if info.name not in _STAMPED)
 
 
 def _value_of(message: Message, info: FieldInfo, path: str, faults: list[Fault]) -> Value:

@@ -7,7 +7,7 @@ import asyncio
 from sessionpdp.v1 import facts_pb2
 from sessionpdp.v1 import governance_pb2 as pb
 
-from pdp.core.lawful import faults_of
+from pdp.core.lawful import fault_of_text, faults_of
 from pdp.core.lawful_request import Fault
 from pdp.core.model import KIND_OF, AnyFact, Change, Drop, FactKind, Put, RevocationTarget
 from pdp.doors import errors
@@ -20,6 +20,8 @@ from pdp.governance.desk import Author, Desk, NotInForceError
 from pdp.state import store
 
 _PAGE = 1000
+_SLICE = 10
+"""Facts converted before checks get their turn."""
 _WAIT_S = 10.0
 """Longest wait of a call without a deadline."""
 
@@ -37,7 +39,8 @@ class GovernanceHandlers:
         if not 0 < count <= self._most_facts:
             fault = Fault("facts", f"has {count} facts with `removals`, between 1 and {self._most_facts} are taken")
             raise errors.InvalidRequestError([fault])
-        plan = Plan(_changes(message), {})
+        _refuse_unlawful_reason(message.reason)
+        plan = Plan(await _changes(message), {})
         if message.dry_run:
             return pb.ApplyFactsResponse()
         return pb.ApplyFactsResponse(revision=await self._commit(plan, message.reason, call))
@@ -50,12 +53,14 @@ class GovernanceHandlers:
 
     async def complete_task(self, message: pb.CompleteTaskRequest, call: Call) -> pb.CompleteTaskResponse:
         """End a task."""
+        _refuse_unlawful_reason(message.reason)
         task = await self._read(FactKind.TASK, message.task_id)
         plan = _permitted(complete_task(task, message.task_id))
         return pb.CompleteTaskResponse(revision=await self._commit(plan, message.reason, call))
 
     async def close_session(self, message: pb.CloseSessionRequest, call: Call) -> pb.CloseSessionResponse:
         """Close a session."""
+        _refuse_unlawful_reason(message.reason)
         session = await self._read(FactKind.SESSION, message.session_id)
         plan = _permitted(close_session(session, message.session_id))
         return pb.CloseSessionResponse(revision=await self._commit(plan, message.reason, call))
@@ -79,13 +84,15 @@ class GovernanceHandlers:
         if faults:
             raise errors.InvalidRequestError(faults)
         size = min(message.page_size or _PAGE, _PAGE)
+        revision = self._desk.revision
         try:
             page = await self._desk.page(kind, message.page_token, size)
         except ValueError as error:
             raise errors.InvalidRequestError([Fault("page_token", str(error))]) from error
         except store.StoreError as error:
             raise errors.UnavailableError(str(error)) from error
-        return pb.ListFactsResponse(facts=[message_of(fact) for fact in page.facts], next_page_token=page.next_token)
+        facts = [message_of(fact) for fact in page.facts]
+        return pb.ListFactsResponse(facts=facts, next_page_token=page.next_token, revision=revision)
 
     async def _read(self, kind: FactKind, id_: str) -> AnyFact | None:
         try:
@@ -135,19 +142,27 @@ class GovernanceHandlers:
             raise errors.UnavailableError(text) from error
 
 
-def _changes(message: pb.ApplyFactsRequest) -> tuple[Change, ...]:
-    """Return what the message wants written and removed; raise InvalidRequestError, also if it names a fact twice."""
+async def _changes(message: pb.ApplyFactsRequest) -> tuple[Change, ...]:
+    """Return what the message wants written and removed; raise InvalidRequestError, also if it names a fact twice.
+
+    Gives way to checks after every few facts, which take about a tenth of a millisecond each.
+    """
     faults: list[Fault] = []
     named: dict[tuple[FactKind, str], Change] = {}
     for number, one in enumerate(message.facts):
+        if number % _SLICE == _SLICE - 1:
+            await asyncio.sleep(0)
         fact = fact_of(one, f"facts[{number}]", faults)
         if fact is not None:
             _name(named, Put(fact), (KIND_OF[type(fact)], fact.id), f"facts[{number}]", faults)
     for number, removal in enumerate(message.removals):
         path = f"removals[{number}]"
         kind = _kind(removal.kind, faults)
-        if kind is None or not removal.id:
-            faults.append(Fault(path, "needs a kind and an id"))
+        fault = fault_of_text(removal.id)
+        if fault:
+            faults.append(Fault(f"{path}.id", fault))
+        elif kind is None:
+            faults.append(Fault(f"{path}.kind", "is required"))
         else:
             _name(named, Drop(kind, removal.id), (kind, removal.id), path, faults)
     if faults:
@@ -165,6 +180,12 @@ def _name(
     if ref in named:
         faults.append(Fault(path, f"{ref[0]} `{ref[1]}` is named twice"))
     named[ref] = change
+
+
+def _refuse_unlawful_reason(reason: str) -> None:
+    fault = fault_of_text(reason, required=False, prose=True)
+    if fault:
+        raise errors.InvalidRequestError([Fault("reason", fault)])
 
 
 def _permitted(outcome: Plan | Refusal) -> Plan:

@@ -114,7 +114,7 @@ class GrpcDoor:
             try:
                 with admission:
                     call = self._call(name, context)
-                    response = await handle(_decoded(decode, data, method.request), call)
+                    response = await handle(decoded(decode, data, method.request), call)
                     _refuse_if_late(call)
                     return response.SerializeToString()
             except Exception as error:  # noqa: BLE001  # the boundary: every error becomes a status
@@ -131,7 +131,7 @@ class GrpcDoor:
             status = None
             try:
                 call = self._call(method.name, context)
-                async for response in method.handle(_decoded(method.request.FromString, data, method.request), call):
+                async for response in method.handle(decoded(method.request.FromString, data, method.request), call):
                     yield response.SerializeToString()
                 if self._closing:
                     status = _status(UnavailableError("the sidecar is stopping"))
@@ -158,7 +158,7 @@ class GrpcDoor:
     async def _answer_all(self, method: Exchange, context: Context) -> None:
         call = self._call(method.name, context)
         while (data := await self._read(context)) is not None:
-            response = await method.handle(_decoded(method.request.FromString, data, method.request), call)
+            response = await method.handle(decoded(method.request.FromString, data, method.request), call)
             await context.write(response.SerializeToString())
 
     async def _read(self, context: Context) -> bytes | None:
@@ -187,7 +187,8 @@ class GrpcDoor:
         return Call(method, self._callers.of(context.auth_context), deadline, traceparent)
 
 
-def _decoded(decode: Callable[[bytes], Message], data: bytes, kind: type[Message]) -> Message:
+def decoded(decode: Callable[[bytes], Message], data: bytes, kind: type[Message]) -> Message:
+    """Return the message in the bytes; raise InvalidRequestError that names the field at fault."""
     try:
         return decode(data)
     except DecodeError as error:

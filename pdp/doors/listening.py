@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import grpc
 
 from pdp.settings import Limits, Tls
 
-_KEEPALIVE_MS = 10_000
-"""Shortest interval of pings that clients may send; theirs default to 60 s, gRPC's own bound of 300 s is too strict."""
+_SHORTEST_PING_MS = 5_000
+"""Pings that come sooner than that earn a GOAWAY. Clients may ping each 10 s (theirs default to 60 s), and not all of
+theirs come to the millisecond; gRPC's own bound of 300 s is too strict."""
 _MAX_METADATA_BYTES = 16_384
 
 
@@ -38,13 +40,23 @@ async def listen(
 
 
 def _bind_socket(server: grpc.aio.Server, address: str, mode: int) -> None:
+    path = Path(address.removeprefix("unix:").removeprefix("//"))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_if_served(path)
     # The mask is set around the bind, so that the socket never exists with a wider mode than it should have.
-    Path(address.removeprefix("unix:").removeprefix("//")).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     before = os.umask(0o777 & ~mode)
     try:
         server.add_insecure_port(address)
     finally:
         os.umask(before)
+
+
+def _refuse_if_served(path: Path) -> None:
+    """Raise ListenError if somebody listens there: gRPC would take the address from under them without a word."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(os.fsencode(path)) == 0:
+            message = f"cannot listen on `unix:{path}`: another server does"
+            raise ListenError(message)
 
 
 def _bind_port(server: grpc.aio.Server, address: str, tls: Tls | None) -> None:
@@ -61,7 +73,7 @@ def server_options(limits: Limits) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", _KEEPALIVE_MS),
+        ("grpc.http2.min_ping_interval_without_data_ms", _SHORTEST_PING_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.so_reuseport", 0),
     ]

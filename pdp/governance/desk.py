@@ -20,6 +20,10 @@ from pdp.state.store import FactRef, Origin, Page, Store
 class Applied(Protocol):
     """The replica, as far as acknowledging needs it."""
 
+    @property
+    def revision(self) -> Revision:
+        """The revision that is in force here."""
+
     async def applied(self, revision: Revision, timeout_s: float) -> bool:
         """Wait until the revision is in force here; False if it was not within the time."""
 
@@ -59,6 +63,11 @@ class Desk:
         """Return decision time, which the revocations written here begin at."""
         return self._clock.now()
 
+    @property
+    def revision(self) -> Revision:
+        """The revision that is in force here; what is read from now on is at least as new."""
+        return self._replica.revision
+
     def new_id(self) -> str:
         """Return a new id for a fact."""
         return self._ids.decision_id()
@@ -73,7 +82,9 @@ class Desk:
         origin = Origin(author.actor, author.reason, trace.traceparent, Instant(time.time_ns()))
         expected = {FactRef(kind, id_): revision for (kind, id_), revision in plan.expected.items()}
         revision = await self._store.commit(plan.changes, origin, expected=expected)
-        written = self._changes.record_change(_record(revision, plan.changes, origin, author.method, trace), durable=True)
+        written = self._changes.record_change(
+            _record(revision, plan.changes, origin, author.method, trace), durable=True
+        )
         if not await self._replica.applied(revision, timeout_s):
             message = f"revision {revision} is committed, but not yet in force here"
             raise NotInForceError(message)

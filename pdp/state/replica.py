@@ -131,6 +131,11 @@ class Replica:
             self._tell(None)
         return readiness
 
+    @property
+    def revision(self) -> Revision:
+        """The revision that is applied."""
+        return self._snapshot.revision
+
     def age(self) -> int:
         """Return the nanoseconds since the state was last known to be complete."""
         return self._monotonic() - self._last_heard

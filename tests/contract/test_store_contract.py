@@ -54,7 +54,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await opened.close()
 
 
-def origin(at: int = 5, actor: str = "alice") -> Origin:
+def origin(at: int = 5, actor: str = "operator") -> Origin:
     """Return who, why, in which trace and when."""
     return Origin(actor=actor, reason="because", traceparent=TRACE, at=Instant(at))
 
@@ -115,8 +115,8 @@ async def test_revisions_count_up_from_1(store: Store) -> None:
 async def test_a_written_fact_is_stamped_with_its_revision_and_trace(store: Store) -> None:
     """Whatever the writer had put there."""
     await store.commit([put_task()], origin())
-    await store.commit([Put(Task(id="t-1", owner="bob", revision=77, traceparent="forged"))], origin())
-    expected = Task(id="t-1", owner="bob", revision=2, traceparent=TRACE)
+    await store.commit([Put(Task(id="t-1", owner="team", revision=77, traceparent="forged"))], origin())
+    expected = Task(id="t-1", owner="team", revision=2, traceparent=TRACE)
     assert await store.read(FactKind.TASK, "t-1") == expected
 
 

@@ -19,7 +19,7 @@ from tests.integration.serving import QUICK, Running, ServerProcess, running, wo
 @pytest.fixture
 def home() -> Iterator[Path]:
     """Return a directory with a short path, as Unix sockets need."""
-    directory = Path(tempfile.mkdtemp(prefix="p", dir="/tmp"))  # noqa: S108  # for its length
+    directory = Path(tempfile.mkdtemp(prefix="p", dir="/tmp"))
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 
@@ -37,7 +37,9 @@ class Serve:
         self.settings = settings
         self._stack = stack
 
-    async def __call__(self, *, facts: bool = True, changes: Mapping[str, object] | None = None, **seams: object) -> Running:
+    async def __call__(
+        self, *, facts: bool = True, changes: Mapping[str, object] | None = None, **seams: object
+    ) -> Running:
         """Start one, with the world's facts unless told otherwise."""
         settings = replace(self.settings, **dict(changes or {}))
         connected = await self._stack.enter_async_context(running(Sidecar(settings, **seams)))  # type: ignore[arg-type]

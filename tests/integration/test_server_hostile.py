@@ -15,7 +15,7 @@ from sessionpdp.v1 import decision_pb2 as pb
 from sessionpdp.v1 import facts_pb2, governance_pb2
 
 from pdp.doors.facts_wire import message_of
-from tests.integration.serving import PATIENCE_S, Refused, Running, check, codes_of, refusal, session, world
+from tests.integration.serving import PATIENCE_S, Running, check, codes_of, refusal, session, world
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 CHECK = "/sessionpdp.v1.DecisionService/Check"
@@ -128,9 +128,10 @@ async def test_bytes_that_are_no_message_are_refused_by_field(server: Running, n
 
 async def test_a_bad_message_on_a_stream_ends_that_stream_alone(server: Running) -> None:
     """With the field at fault."""
-    good, bad = server.decisions.CheckStream(), server.decision_channel.stream_stream(
-        "/sessionpdp.v1.DecisionService/CheckStream"
-    )(timeout=PATIENCE_S)
+    good, bad = (
+        server.decisions.CheckStream(),
+        server.decision_channel.stream_stream("/sessionpdp.v1.DecisionService/CheckStream")(timeout=PATIENCE_S),
+    )
     await bad.write(b"\x0a\x7f")
     error = await refusal(bad.read())
     assert (error.code, error.reason) == (INVALID, "REQUEST_INVALID")
@@ -218,25 +219,54 @@ async def test_a_bad_fact_is_refused_by_field_and_nothing_is_written(server: Run
 
 async def test_a_fact_named_twice_and_a_removal_of_nothing_are_refused(server: Running) -> None:
     """Each by its place."""
-    removals = [governance_pb2.FactReference(kind=77, id="x"), governance_pb2.FactReference(kind=facts_pb2.FACT_KIND_TASK)]
+    reference = governance_pb2.FactReference
+    removals = [reference(kind=77, id="x"), reference(kind=facts_pb2.FACT_KIND_TASK)]
     request = governance_pb2.ApplyFactsRequest(facts=[fact("task"), fact("task")], removals=removals)
     error = await refusal(server.governance.ApplyFacts(request, timeout=PATIENCE_S))
-    assert (error.code, {"facts[1]", "removals[0]", "removals[1]"} <= set(error.fields)) == (INVALID, True)
+    assert (error.code, {"facts[1]", "removals[0].kind", "removals[1].id"} <= set(error.fields)) == (INVALID, True)
     nothing = await refusal(server.governance.ApplyFacts(governance_pb2.ApplyFactsRequest(), timeout=PATIENCE_S))
     assert (nothing.code, list(nothing.fields)) == (INVALID, ["facts"])
 
 
-async def test_texts_that_cannot_be_kept_are_the_callers_fault(server: Running) -> None:
-    """Reasons and page tokens, too."""
-    calls = [
-        server.governance.ApplyFacts(governance_pb2.ApplyFactsRequest(facts=[fact("task")], reason="a\0b")),
-        server.governance.CompleteTask(governance_pb2.CompleteTaskRequest(task_id="job", reason="x" * 5000)),
-        server.governance.ListFacts(governance_pb2.ListFactsRequest(page_token="nonsense")),
-        server.governance.GetFact(governance_pb2.GetFactRequest(kind=88, id="x")),
-    ]
-    errors: list[Refused] = [await refusal(call) for call in calls]
-    assert {error.code for error in errors} <= {INVALID, grpc.StatusCode.FAILED_PRECONDITION}
+async def test_texts_that_cannot_be_kept_are_refused_by_field(server: Running) -> None:
+    """Reasons, references and page tokens, too."""
+    governance, pb_ = server.governance, governance_pb2
+    bad_removal = pb_.FactReference(kind=facts_pb2.FACT_KIND_TASK, id="a\0b")
+    calls = {
+        "reason": governance.ApplyFacts(pb_.ApplyFactsRequest(facts=[fact("task")], reason="a\0b", dry_run=True)),
+        "removals[0].id": governance.ApplyFacts(pb_.ApplyFactsRequest(removals=[bad_removal])),
+        "page_token": governance.ListFacts(pb_.ListFactsRequest(page_token="nonsense")),  # noqa: S106  # no secret
+        "kind": governance.GetFact(pb_.GetFactRequest(kind=88, id="x")),
+    }
+    for field, call in calls.items():
+        error = await refusal(call)
+        assert (error.code, list(error.fields)) == (INVALID, [field])
+    for closing in (
+        governance.CompleteTask(pb_.CompleteTaskRequest(task_id="job", reason="x" * 5000)),
+        governance.CloseSession(pb_.CloseSessionRequest(session_id="s-1", reason="a\0b")),
+    ):
+        error = await refusal(closing)
+        assert (error.code, list(error.fields)) == (INVALID, ["reason"])
     assert await server.check() == "GRANTED"
+
+
+async def test_what_cannot_be_done_is_refused_with_its_reason(server: Running) -> None:
+    """Unknown, or ended already."""
+    governance, pb_ = server.governance, governance_pb2
+    unknown = await refusal(governance.CompleteTask(pb_.CompleteTaskRequest(task_id="nobody's")))
+    assert (unknown.code, unknown.reason) == (grpc.StatusCode.NOT_FOUND, "FACT_NOT_FOUND")
+    await governance.CloseSession(pb_.CloseSessionRequest(session_id="s-1"))
+    ended = await refusal(governance.CloseSession(pb_.CloseSessionRequest(session_id="s-1")))
+    assert (ended.code, ended.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CHANGE_REFUSED")
+
+
+async def test_a_dry_run_writes_nothing_and_removing_what_is_not_there_is_no_error(server: Running) -> None:
+    """As the contract says."""
+    governance, pb_ = server.governance, governance_pb2
+    dry = await governance.ApplyFacts(pb_.ApplyFactsRequest(facts=[message_of(session("s-6"))], dry_run=True))
+    assert (dry.revision, await server.check(session_id="s-6")) == (0, "SESSION_UNKNOWN")
+    nothing = pb_.FactReference(kind=facts_pb2.FACT_KIND_TASK, id="nobody's")
+    assert (await governance.ApplyFacts(pb_.ApplyFactsRequest(removals=[nothing]))).revision == 2
 
 
 async def test_a_malformed_trace_parent_is_ignored(server: Running) -> None:

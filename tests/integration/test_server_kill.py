@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,8 @@ import pytest
 from sessionpdp.v1 import facts_pb2, governance_pb2
 
 from pdp.core.model import Task
-from tests.integration.serving import PATIENCE_S, Channels, ServerProcess, session, world
+from pdp.evidence.journal_reader import Verified, read, verify
+from tests.integration.serving import PATIENCE_S, Channels, ServerProcess, session, until, world
 
 KILLS = int(os.environ.get("PDP_TEST_SERVER_KILLS", "5"))
 MANY_KILLS = int(os.environ.get("PDP_TEST_SERVER_MANY_KILLS", "100"))
@@ -76,9 +78,7 @@ async def live_and_die(process: ServerProcess, ledger: Ledger, after_s: float) -
     steps = [ledger.write, ledger.revoke, ledger.ask_revoked, ledger.ask_revoked, *[ledger.use] * USERS]
     load = [asyncio.create_task(again_and_again(step, server)) for step in steps]
     before = len(ledger.tasks)
-    async with asyncio.timeout(PATIENCE_S):
-        while len(ledger.tasks) == before:
-            await asyncio.sleep(0.005)
+    await until(lambda: len(ledger.tasks) > before)
     await asyncio.sleep(after_s)
     await asyncio.to_thread(process.kill)
     await asyncio.gather(*load)
@@ -128,11 +128,23 @@ async def kill_again_and_again(process: ServerProcess, kills: int) -> None:
     server = process.connect()
     assert await use_up(server, ledger) == "SESSION_EXHAUSTED"
     await server.close()
+    process.terminate()
+    assert await process.ended() == 0
     assert ledger.revoked_but_granted == []
-    assert 0 < ledger.allows <= ledger.max_uses
+    check_evidence(process.home / "d" / "journal", ledger)
 
 
-async def test_what_was_acknowledged_survives_kills_under_load(home: Path, launch: Callable[..., ServerProcess]) -> None:
+def check_evidence(journal: Path, ledger: Ledger) -> None:
+    """Check that the chain is whole, and that everything acknowledged is on record."""
+    assert isinstance(verify(journal), Verified)
+    entries = [entry.record() for entry in read(journal)]
+    allows = [entry for entry in entries if entry.get("outcome") == "allow" and entry["session_id"] == "limited"]
+    assert 0 < ledger.allows <= len(allows) == ledger.max_uses
+    changes = json.dumps([entry for entry in entries if entry["kind"] == "change"])
+    assert [id_ for id_ in (*ledger.tasks, *ledger.revoked) if f'"{id_}"' not in changes] == []
+
+
+async def test_what_was_acknowledged_survives_kills_under_load(launch: Callable[..., ServerProcess]) -> None:
     """No fact and no revocation is lost, and no use is counted twice to the user's gain."""
     await kill_again_and_again(launch(), KILLS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 import time
 from collections.abc import Callable
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2
 from sessionpdp.v1 import decision_pb2 as pb
 
 from pdp.app import Sidecar
 from pdp.core.model import Duration
 from pdp.core.wording import SECOND
-from pdp.settings import Settings
+from pdp.doors.listening import ListenError
+from pdp.settings import Listener, Settings
 from pdp.state.store import StoreUnusableError
 from tests.integration.conftest import Serve
 from tests.integration.serving import (
@@ -30,6 +33,7 @@ from tests.integration.serving import (
     until,
     world,
 )
+from tests.ports import free_port
 
 Launch = Callable[..., ServerProcess]
 
@@ -55,7 +59,10 @@ async def test_a_stop_answers_what_is_asked_and_ends_what_waits(launch: Launch) 
     await busy.write(waits)
     await busy.write(waits)
     await asyncio.sleep(0.1)
+    health = server.health.Watch(health_pb2.HealthCheckRequest())
+    assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
     process.terminate()
+    assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
     answer = await busy.read()
     assert (answer.correlation_id, codes_of(answer.decisions)) == (5, ["STATE_BEHIND", "GRANTED"])
     assert await idle.read() == grpc.aio.EOF
@@ -98,12 +105,26 @@ async def test_a_socket_left_behind_is_replaced(launch: Launch) -> None:
     process = launch()
     await process.start()
     process.kill()
-    assert Path(process.decision_target.removeprefix("unix:")).is_socket()
+    assert stat.S_ISSOCK(os.stat(process.decision_target.removeprefix("unix:")).st_mode)  # noqa: PTH116
     await process.start()
     server = process.connect()
     await server.apply(*world())
     assert await server.check() == "GRANTED"
     await server.close()
+
+
+@pytest.mark.parametrize("kind", ["socket", "port"])
+async def test_an_address_that_another_server_has_is_refused(serve: Serve, home: Path, kind: str) -> None:
+    """The other serves on: it must not lose its callers to a newcomer."""
+    address = f"unix:{home}/shared.sock" if kind == "socket" else f"127.0.0.1:{free_port()}"
+    server = await serve(changes={"decisions": Listener(address=address)})
+    newcomer = Sidecar(Settings(data_dir=str(home / "other"), decisions=Listener(address=address)))
+    with pytest.raises(ListenError, match="cannot listen on"):
+        await newcomer.start()
+    await newcomer.stop()
+    other = server.another()
+    assert [await server.check(), await other.check()] == ["GRANTED", "GRANTED"]
+    await other.close()
 
 
 async def test_what_it_makes_is_for_its_owner_and_the_sockets_group(launch: Launch) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import pytest
+from grpc._cython import cygrpc
 from grpc_health.v1 import health_pb2
+from sessionpdp.transport import CHANNEL_OPTIONS
 from sessionpdp.v1 import decision_pb2 as pb
 from sessionpdp.v1 import facts_pb2, governance_pb2
 
@@ -99,9 +101,9 @@ async def test_more_calls_than_the_bound_are_refused(serve: Serve) -> None:
     async with a_check_that_waits(server):
         error = await refusal(server.decisions.Check(check(), timeout=PATIENCE_S))
         assert (error.code, error.reason, error.domain) == (EXHAUSTED, "OVERLOADED", "sessionpdp")
-    async with asyncio.timeout(PATIENCE_S):
-        while server.sidecar.replica and server.sidecar.replica._waiting:
-            await asyncio.sleep(0.01)
+    assert server.sidecar.replica is not None
+    replica = server.sidecar.replica
+    await until(lambda: not replica._waiting)
     assert await server.check() == "GRANTED"
 
 
@@ -145,9 +147,10 @@ async def test_more_streams_than_the_bound_are_refused(serve: Serve) -> None:
 async def test_a_batch_beyond_the_bound_names_its_field(serve: Serve) -> None:
     """On the stream, too."""
     server = await serve(changes={"limits": Limits(batch=2)})
-    assert codes_of((await server.decisions.CheckBatch(pb.CheckBatchRequest(checks=[check()] * 2))).decisions) == [
-        "GRANTED"
-    ] * 2
+    assert (
+        codes_of((await server.decisions.CheckBatch(pb.CheckBatchRequest(checks=[check()] * 2))).decisions)
+        == ["GRANTED"] * 2
+    )
     error = await refusal(server.decisions.CheckBatch(pb.CheckBatchRequest(checks=[check()] * 3)))
     assert (error.code, list(error.fields)) == (INVALID, ["checks"])
     stream = server.decisions.CheckStream()
@@ -176,8 +179,15 @@ async def test_a_message_beyond_the_bound_is_refused(serve: Serve) -> None:
 def test_pings_every_ten_seconds_are_permitted_without_calls() -> None:
     """Else gRPC answers them with GOAWAY: its own bound is five minutes."""
     options = dict(server_options(Limits()))
-    assert options["grpc.http2.min_recv_ping_interval_without_data_ms"] <= 10_000
+    assert options["grpc.http2.min_ping_interval_without_data_ms"] < 10_000
     assert options["grpc.keepalive_permit_without_calls"] == 1
+
+
+@pytest.mark.parametrize("options", [server_options(Limits()), CHANNEL_OPTIONS], ids=["server", "client"])
+def test_every_option_is_one_that_grpc_knows(options: Sequence[tuple[str, int | str]]) -> None:
+    """It ignores others without a word, so its own library must have the name."""
+    library = Path(cygrpc.__file__).read_bytes()
+    assert [name for name, _ in options if f"{name}\0".encode() not in library] == []
 
 
 @pytest.mark.slow

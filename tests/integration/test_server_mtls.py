@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import grpc
 import pytest
 from msgspec.structs import replace
@@ -50,7 +52,7 @@ class As(Channels):
         """Return the code of an answer about a subject."""
         return await self.check(subject=pb.Subject(id=subject))
 
-    async def __aenter__(self) -> As:
+    async def __aenter__(self) -> Self:
         """Return the connections."""
         return self
 

@@ -16,7 +16,7 @@ from sessionpdp.v1 import facts_pb2, governance_pb2, reasons_pb2
 from pdp.core.model import Identity, IdentityKind
 from pdp.core.wording import SECOND
 from pdp.doors.wire import timestamp
-from tests.integration.serving import PATIENCE_S, Running, check, code_of, codes_of, refusal, session, world
+from tests.integration.serving import PATIENCE_S, Running, check, code_of, codes_of, refusal, session, until, world
 
 CREDENTIAL = pb.Credential(id="cert-1", issuer="issuer-1", subject="worker")
 TARGETS = {
@@ -49,9 +49,7 @@ async def load(server: Running, callers: int) -> AsyncIterator[list[str]]:
     await server.apply(session("s-2"))
     tasks = [asyncio.create_task(ask()) for _ in range(callers)]
     try:
-        async with asyncio.timeout(PATIENCE_S):
-            while len(codes) < callers:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(codes) >= callers)
         yield codes
     finally:
         for task in tasks:
@@ -64,7 +62,8 @@ async def test_the_next_call_obeys_on_every_way_in_under_load(server: Running) -
     other = server.another()
     stream = other.decisions.CheckStream()
     watch = other.decisions.Watch(pb.WatchRequest(check=check()))
-    async with AsyncPDP(server.sidecar.settings.decision_address(), timeout=PATIENCE_S) as client, load(server, 200) as codes:
+    target = server.sidecar.settings.decision_address()
+    async with AsyncPDP(target, timeout=PATIENCE_S) as client, load(server, 200) as codes:
         await stream.write(stream_message(check(), 1))
         assert codes_of((await stream.read()).decisions) == ["GRANTED"]
         assert code_of((await watch.read()).decision) == "GRANTED"
@@ -148,7 +147,7 @@ async def test_a_revocation_needs_a_reason_a_target_and_an_id(server: Running) -
 async def test_the_facts_of_the_world_are_read_back(server: Running) -> None:
     """As they were written."""
     listed = await server.governance.ListFacts(governance_pb2.ListFactsRequest(), timeout=PATIENCE_S)
-    assert len(listed.facts) == len(world())
+    assert (len(listed.facts), listed.revision) == (len(world()), server.sidecar.snapshot.revision)
     request = governance_pb2.GetFactRequest(kind=facts_pb2.FACT_KIND_SESSION, id="s-1")
     assert (await server.governance.GetFact(request, timeout=PATIENCE_S)).fact.session.task == "job"
     missing = governance_pb2.GetFactRequest(kind=facts_pb2.FACT_KIND_SESSION, id="s-7")

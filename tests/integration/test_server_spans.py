@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from sessionpdp.v1 import decision_pb2 as pb
 from sessionpdp.v1 import governance_pb2
 
-from pdp.core.model import Instant, RevocationTarget, Revocation
+from pdp.core.model import Instant, Revocation, RevocationTarget
 from pdp.doors.facts_wire import message_of
 from pdp.settings import Telemetry
 from tests.integration.conftest import Serve

@@ -82,9 +82,9 @@ class Dice:
     """Choices grown from one number; 0 always chooses the good one."""
 
     def __init__(self, number: int) -> None:
-        """Spoil one choice in ten, in five, or none."""
+        """Spoil one choice in ten, in fifty, in five, or none."""
         self._random = Random(number)
-        self._chance = (0.0, 0.1, 0.04, 0.2)[number % 4]
+        self._chance = (0.0, 0.1, 0.02, 0.2)[number % 4]
 
     def mostly(self, good: _T, *bad: _T) -> _T:
         """Return the good one, or now and then one of the others."""
@@ -280,7 +280,7 @@ def policy_from(name: str, number: int) -> Policy:
     dice = Dice(number)
 
     def conditions() -> tuple[Condition, ...]:
-        chosen = [dice.often(*PROGRAMS) for _ in range(dice.mostly(0, 1, 2))]
+        chosen = [dice.often(*PROGRAMS) for _ in range(dice.often(1, 2) if dice.flip(0.2) else 0)]
         return tuple(Condition(name, source, program) for source, program in chosen)
 
     kinds = dice.often(frozenset(ApprovalKind), frozenset([ApprovalKind.STANDARD]))

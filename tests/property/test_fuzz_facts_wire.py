@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from sessionpdp.v1 import facts_pb2
@@ -42,7 +43,7 @@ attributes: st.SearchStrategy[Attribute] = st.recursive(
 actions = st.lists(st.sampled_from(["rows.*", "rows.read", "**", "a.**"]), min_size=1, max_size=3, unique=True).map(
     ActionScope
 )
-resources = st.lists(st.sampled_from(["db:prod/**", "db:a", "**:**", "db:*/x"]), min_size=1, unique=True).map(
+resources = st.lists(st.sampled_from(["db:prod/**", "db:a", "*:**", "db:*/x"]), min_size=1, unique=True).map(
     ResourceScope
 )
 windows = st.tuples(instants, st.integers(1, 10**18)).map(lambda pair: (pair[0], pair[0] + pair[1]))
@@ -166,10 +167,7 @@ def test_any_fact_message_is_a_fact_or_has_faults(data: bytes) -> None:
     """Never both, never neither, and nothing is raised."""
     try:
         message = facts_pb2.Fact.FromString(data)
-    except ValueError:
-        return
-    except Exception as error:  # noqa: BLE001  # the decoder's own error is what the door answers with
-        assert type(error).__name__ == "DecodeError"
+    except DecodeError:
         return
     faults: list[Fault] = []
     fact = fact_of(message, "fact", faults)

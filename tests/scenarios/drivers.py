@@ -76,7 +76,7 @@ class _Time:
 class _BrokenPolicies(PolicySet):
     """Policies whose lookup fails, as with a fault in the sidecar itself."""
 
-    def covering(self, action: str, resource: str) -> Rules:
+    def covering(self, action: str, resource: str) -> Rules:  # noqa: ARG002
         message = "told to fail"
         raise RuntimeError(message)
 
@@ -85,7 +85,7 @@ class Server:
     """A sidecar of this process with time, disk and state that a story can break."""
 
     def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="p", dir="/tmp"))  # noqa: S108  # socket paths must be short
+        self.directory = Path(tempfile.mkdtemp(prefix="p", dir="/tmp"))  # socket paths must be short
         self.disk = FaultyDisk()
         self.time = _Time()
         self.sidecar: Sidecar | None = None
@@ -132,9 +132,9 @@ class Server:
         else:
             self.disk.mend()
         self._set_working(working=fault is not ServiceFault.INTERNAL_ERROR)
-        await self._until(lambda: self.running.evidence.healthy or fault is ServiceFault.EVIDENCE_UNAVAILABLE)
+        await until(lambda: self.running.evidence.healthy or fault is ServiceFault.EVIDENCE_UNAVAILABLE)
         if fault not in (ServiceFault.STATE_NOT_READY, ServiceFault.STATE_STALE):
-            await self._until(lambda: self._replica_readiness() is Readiness.READY)
+            await until(lambda: self._replica_readiness() is Readiness.READY)
 
     async def close(self) -> None:
         """Stop, and leave nothing behind."""
@@ -177,11 +177,6 @@ class Server:
         elif self._policies is not None and working:
             self.set_policies(self._policies)
             self._policies = None
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not condition():
-                await asyncio.sleep(0.005)
 
 
 class GrpcDriver:
@@ -307,20 +302,16 @@ class GrpcDriver:
 
     async def _check_crowded(self, spec: CheckSpec) -> Observed:
         """Ask so that the answer would have to wait, while another check has the one place for those that do."""
-        point = self.server.running
+        replica = self.server.running.replica
+        assert replica is not None
         spec = replace(spec, at_least_revision=self._revision + 1)
         request = check_message(spec)
         holding = asyncio.ensure_future(_completed(self._stub(spec.caller).Check(request, timeout=PATIENCE_S)))
-        assert point.replica is not None
-        async with asyncio.timeout(PATIENCE_S):
-            while not point.replica._waiting:
-                await asyncio.sleep(0.001)
+        await until(lambda: bool(replica._waiting))
         answer = await self._check(spec)
         holding.cancel()
         await asyncio.wait([holding])
-        async with asyncio.timeout(PATIENCE_S):
-            while point.replica._waiting:
-                await asyncio.sleep(0.001)
+        await until(lambda: not replica._waiting)
         return answer
 
     def timeout(self, spec: CheckSpec) -> float:
@@ -437,6 +428,13 @@ def _reason(reason: pb.Reason) -> ObservedReason:
 
 def _code(number: int) -> Code:
     return Code(reasons_pb2.ReasonCode.Name(number).removeprefix("REASON_CODE_"))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110  # whoever makes it true knows nothing of tests
+            await asyncio.sleep(0.005)
 
 
 async def _completed(call: Awaitable[_T]) -> _T:

@@ -8,7 +8,7 @@ from itertools import permutations
 import pytest
 from msgspec.structs import replace as changed
 
-from pdp.core.decision import Allow, Decision
+from pdp.core.decision import Allow, Decision, Deny
 from pdp.core.model import AnyFact, Attribute, Instant, Revocation, RevocationTarget, SessionState, Signal
 from pdp.core.policy.cel import Program
 from pdp.core.policy.model import Condition, Policy
@@ -107,3 +107,12 @@ def test_a_constraint_compares_as_json_does(allowed: Attribute, given: Attribute
     """At any depth: 1 is 1.0, but true is not 1."""
     facts = [*chain(0), changed(session(0), constraints={"x": [allowed]})]
     assert codes(decided(facts, changed(REQUEST, context={"x": given}))) == [expected]
+
+
+@pytest.mark.parametrize(("source", "expected"), [('now > timestamp("1969-01-01T00:00:00Z")', True), ("true", False)])
+def test_a_decision_says_whether_a_condition_reads_the_clock(source: str, expected: bool) -> None:
+    """For then time may change it at an instant that is not foreseen; a deny says so too."""
+    holds = Policy(name="p", actions=("**",), resources=("**",), requirements=(Condition("p", "c", Program(source)),))
+    decisions = [decided(chain(0), REQUEST, holds), decided([*chain(0), session(0, "lost")], REQUEST, holds)]
+    assert [type(decision) for decision in decisions] == [Allow, Deny]
+    assert [decision.reads_clock for decision in decisions] == [expected, expected]

@@ -19,7 +19,7 @@ DECISION = DecisionRecord(
     decision_id="d", trace=TraceContext("a" * 32, "b" * 16), method="Check", request=Request("a", "b", "c:d"),
     decision=refuse(Code.STATE_STALE, "why", Snapshot(), NOW), started_at=NOW, ended_at=NOW,
 )  # fmt: skip
-CHANGE = ChangeRecord(revision=1, changes=(), actor="alice", at=NOW)
+CHANGE = ChangeRecord(revision=1, changes=(), actor="operator", at=NOW)
 EVENT = LifecycleRecord(name="started", at=NOW)
 
 

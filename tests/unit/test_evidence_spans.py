@@ -177,7 +177,7 @@ def test_a_change_is_the_span_its_facts_lead_to() -> None:
     stamp = parse_traceparent(REVOKED)
     assert stamp is not None
     change = ChangeRecord(
-        revision=8, changes=(Put(REVOCATION), Drop(FactKind.TASK, "t-1")), actor="alice", reason="incident", at=NOW,
+        revision=8, changes=(Put(REVOCATION), Drop(FactKind.TASK, "t-1")), actor="operator", reason="incident", at=NOW,
         ended_at=LATER, method="Revoke", trace=stamp,
     )  # fmt: skip
     span = MAKER.span(change)
@@ -189,7 +189,7 @@ def test_a_change_is_the_span_its_facts_lead_to() -> None:
         "rpc.system.name": "grpc",
         "rpc.method": "sessionpdp.v1.GovernanceService/Revoke",
         "pdp.revision": 8,
-        "pdp.change.actor": "alice",
+        "pdp.change.actor": "operator",
         "pdp.change.reason": "incident",
         "pdp.change.facts": ("revocation:x-1", "task:t-1"),
     }

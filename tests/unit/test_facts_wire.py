@@ -117,7 +117,7 @@ def test_message_and_struct_have_the_same_fields(kind: FactKind) -> None:
 def test_every_kind_is_on_the_wire() -> None:
     """As a member of the oneof and as a value of FactKind."""
     members = {field.name for field in facts_pb2.Fact.DESCRIPTOR.oneofs_by_name["fact"].fields}
-    numbers = {name.removeprefix("FACT_KIND_").lower() for name in facts_pb2.FactKind.keys()} - {"unspecified"}
+    numbers = {name.removeprefix("FACT_KIND_").lower() for name, _ in facts_pb2.FactKind.items()} - {"unspecified"}
     assert (members, numbers) == ({*FactKind}, {*FactKind})
 
 

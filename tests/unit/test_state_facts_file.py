@@ -106,14 +106,14 @@ def test_every_kind_of_fact_has_its_section() -> None:
 signals:
   - {id: g, about: i, name: risk, value: {level: 3}, expires_at: 2026-03-01T09:00:00Z}
 revocations:
-  - {id: r, target: owner, target_id: bob, effective_at: 2026-03-01T09:00:00Z, reason: left}
+  - {id: r, target: owner, target_id: former-owner, effective_at: 2026-03-01T09:00:00Z, reason: left}
 entitlements:
   - {id: e, identity: "ci/**", actions: rows.read, resources: ["database:prod"]}
 """
     instant = Instant(1_772_355_600_000_000_000)
     assert parse_facts(text, "f") == [
         Signal(id="g", about="i", name="risk", value={"level": 3}, expires_at=instant),
-        Revocation(id="r", target=RevocationTarget.OWNER, target_id="bob", effective_at=instant, reason="left"),
+        Revocation(id="r", target=RevocationTarget.OWNER, target_id="former-owner", effective_at=instant, reason="left"),
         Entitlement(
             id="e",
             identity=IdentityScope(["ci/**"]),

@@ -173,7 +173,7 @@ def test_faults_between_fields_are_said_at_the_field() -> None:
 def test_an_approval_defaults_to_pending() -> None:
     """What is left out has the default of the model."""
     text = (
-        "{id: a, requested_by: bob, actions: a, resources: 'b:c', not_before: 2026-03-01T09:00:00Z, "
+        "{id: a, requested_by: requester, actions: a, resources: 'b:c', not_before: 2026-03-01T09:00:00Z, "
         "expires_at: '2026-03-01T09:00:00.5+00:00'}"
     )
     built, problems = read(Approval, text)

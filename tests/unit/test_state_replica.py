@@ -10,6 +10,7 @@ import pytest
 
 from pdp.core.model import Change, Drop, Duration, FactKind, Identity, IdentityKind, Instant, Put, Revision, Task
 from pdp.core.snapshot import Readiness, Snapshot
+from pdp.core.touch import NEWS
 from pdp.state.memory import MemoryStore
 from pdp.state.replica import Replica
 from pdp.state.store import Commit, Heartbeat, Loaded, Origin, StoreUnavailableError, StoreUnusableError
@@ -119,7 +120,7 @@ class Story:
 
     async def write(self, *changes: Change) -> Revision:
         """Commit the changes, or some task."""
-        origin = Origin(actor="alice", reason="because", traceparent="", at=Instant(1))
+        origin = Origin(actor="operator", reason="because", traceparent="", at=Instant(1))
         return await self.feed.commit(changes or [Put(Task(id="t-1"))], origin)
 
     @asynccontextmanager
@@ -185,7 +186,7 @@ async def test_commits_reach_the_snapshot_and_the_subscribers(story: Story) -> N
         await story.write(Drop(FactKind.TASK, "a"), Put(Task(id="b")))
         assert await story.replica.applied(2, 10)
     assert ([*story.snapshot.tasks], story.snapshot.revision) == (["b"], 2)
-    assert story.heard == [None, frozenset({"task:a"}), frozenset({"task:a", "task:b"})]
+    assert story.heard == [None, frozenset({NEWS, "task:a"}), frozenset({NEWS, "task:a", "task:b"})]
 
 
 async def test_who_has_unsubscribed_hears_nothing_more(story: Story) -> None:

@@ -17,7 +17,7 @@ from pdp.state.sqlite import SqliteStore
 from pdp.state.sqlite_file import APPLICATION_ID
 from pdp.state.store import Origin, StoreUnavailableError, StoreUnusableError
 
-ORIGIN = Origin(actor="alice", reason="because", traceparent="", at=Instant(7))
+ORIGIN = Origin(actor="operator", reason="because", traceparent="", at=Instant(7))
 
 
 @pytest.fixture

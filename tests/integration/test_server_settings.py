@@ -1,0 +1,226 @@
+"""Each setting does what it says; `tests/unit/test_settings.py` holds that none is left out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from msgspec.structs import replace
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sessionpdp.v1 import decision_pb2 as pb
+from sessionpdp.v1 import governance_pb2_grpc
+
+from demo.receiver import SpanReceiver
+from pdp.core.model import Duration
+from pdp.core.wording import SECOND
+from pdp.evidence.faulty_disk import FaultyDisk
+from pdp.settings import Journal, Listener, Settings, State, Telemetry, Tls
+from tests.certificates import Authority
+from tests.integration.conftest import Serve
+from tests.integration.serving import PATIENCE_S, Channels, Running, check, code_of, until, world
+from tests.integration.test_server_watch import FREEZE
+from tests.ports import free_port
+
+
+async def test_data_dir_holds_the_database_the_journal_and_the_sockets(serve: Serve, home: Path) -> None:
+    """It is made if it is not there, for its owner only."""
+    directory = home / "made"
+    await serve(changes={"data_dir": str(directory)})
+    assert {"facts.db", "journal", "pdp.sock", "admin.sock"} <= {path.name for path in directory.iterdir()}
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+async def test_policies_restrict(serve: Serve, home: Path) -> None:
+    """From every directory named."""
+    for name in ("a", "b"):
+        (home / name).mkdir()
+    (home / "b" / "freeze.yaml").write_text(FREEZE)
+    server = await serve(changes={"policies": [str(home / "a"), str(home / "b")]})
+    assert await server.check() == "POLICY_DENIED"
+
+
+async def test_address_and_mode_are_those_of_the_sockets(serve: Serve, home: Path) -> None:
+    """Each listener has its own."""
+    decisions, administration = home / "d.sock", home / "a.sock"
+    server = await serve(
+        changes={
+            "decisions": Listener(address=f"unix:{decisions}", mode="0600"),
+            "administration": Listener(address=f"unix:{administration}", mode="0660"),
+        }
+    )
+    assert await server.check() == "GRANTED"
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (decisions, administration)]
+    assert modes == [0o600, 0o660]
+
+
+async def test_an_address_may_be_a_port_of_loopback(serve: Serve) -> None:
+    """Of either listener."""
+    server = await serve(
+        changes={
+            "decisions": Listener(address=f"127.0.0.1:{free_port()}"),
+            "administration": Listener(address=f"127.0.0.1:{free_port()}"),
+        }
+    )
+    assert await server.check() == "GRANTED"
+
+
+async def test_administration_over_mutual_tls_asks_for_a_certificate(serve: Serve, home: Path) -> None:
+    """And has the caller on record as the actor."""
+    authority = Authority()
+    certificate, key, client_ca = map(str, authority.server_files(home))
+    tls = Tls(certificate=certificate, key=key, client_ca=client_ca)
+    server = await serve(facts=False, changes={"administration": Listener(address=f"localhost:{free_port()}", tls=tls)})
+    target = server.sidecar.settings.administration_address()
+    with pytest.raises(grpc.aio.AioRpcError):
+        await server.apply(*world())
+    administrator = Channels(target, target)
+    await administrator.admin_channel.close()
+    administrator.admin_channel = grpc.aio.secure_channel(target, authority.client("spiffe://example.org/admin"))
+    administrator.governance = governance_pb2_grpc.GovernanceServiceStub(administrator.admin_channel)
+    assert await administrator.apply(*world()) == 1
+    commits = await server.sidecar.replica._store.history(0, 10)  # type: ignore[union-attr]
+    assert [commit.origin.actor for commit in commits] == ["spiffe://example.org/admin"]
+    await administrator.close()
+
+
+async def test_state_is_stale_after_max_staleness_without_a_heartbeat(serve: Serve) -> None:
+    """Here heartbeats come later than that."""
+    state = State(max_staleness=Duration(SECOND // 4), heartbeat=Duration(3600 * SECOND))
+    server = await serve(changes={"state": state})
+    watch = server.decisions.Watch(pb.WatchRequest(check=check()), timeout=PATIENCE_S)
+    heard = [code_of((await watch.read()).decision) for _ in range(2)]
+    assert heard == ["GRANTED", "STATE_STALE"]
+    watch.cancel()
+
+
+async def test_heartbeats_keep_the_state_fresh(serve: Serve) -> None:
+    """Where they come more often than that."""
+    state = State(max_staleness=Duration(SECOND // 2), heartbeat=Duration(SECOND // 50))
+    server = await serve(changes={"state": state})
+    watch = server.decisions.Watch(pb.WatchRequest(check=check()), timeout=1)
+    assert code_of((await watch.read()).decision) == "GRANTED"
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await watch.read()
+    assert ended.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_no_more_than_max_buffered_records_wait_for_the_disk(serve: Serve) -> None:
+    """Then it is a denial, within the deadline; never a silent loss."""
+    disk = FaultyDisk()
+    server = await serve(disk=disk, changes={"journal": Journal(max_buffered=20)})
+    disk.stall()
+    try:
+        codes = [code_of((await server.decisions.Check(check(), timeout=0.3)).decision) for _ in range(24)]
+    finally:
+        disk.mend()
+    assert ("GRANTED" in codes, codes[-1]) == (True, "EVIDENCE_UNAVAILABLE")
+    await until(lambda: server.sidecar.evidence.status().held == 0)
+    assert await server.check() == "GRANTED"
+
+
+async def test_a_segment_is_no_longer_than_segment_bytes(serve: Serve) -> None:
+    """But for its last record."""
+    server = await serve(changes={"journal": Journal(segment_bytes=20_000)})
+    batch = pb.CheckBatchRequest(checks=[check()] * 50)
+    for _ in range(2):
+        await server.decisions.CheckBatch(batch, timeout=PATIENCE_S)
+        await until(lambda: server.sidecar.evidence.status().held == 0)
+    assert len([*server.sidecar.settings.journal_dir.glob("*.jsonl")]) == 2
+
+
+@pytest.mark.parametrize(("interval", "reaches_the_disk"), [(SECOND // 100, True), (3600 * SECOND, False)])
+async def test_a_buffered_record_is_on_disk_after_flush_interval(
+    serve: Serve, interval: int, reaches_the_disk: bool
+) -> None:
+    """At the latest; a durable one does not wait for it."""
+    disk = FaultyDisk()
+    server = await serve(disk=disk, changes={"journal": Journal(flush_interval=Duration(interval))})
+    await asyncio.sleep(0.1)
+    before = disk.syncs
+    assert await server.check() == "GRANTED"
+    if reaches_the_disk:
+        await until(lambda: disk.syncs > before)
+    else:
+        await asyncio.sleep(0.2)
+        assert disk.syncs == before
+
+
+async def test_spans_go_to_otlp_endpoint(serve: Serve) -> None:
+    """As gRPC, in plain text for `http://`."""
+    with SpanReceiver() as receiver:
+        telemetry = Telemetry(otlp_endpoint=f"http://127.0.0.1:{receiver.port}", sample_ratio=1.0)
+        server = await serve(changes={"telemetry": telemetry})
+        decision = (await server.decisions.Check(check(), timeout=PATIENCE_S)).decision
+        span = await asyncio.to_thread(receiver.span_of_decision, decision.decision_id, PATIENCE_S)
+        assert span.trace_id.hex() == decision.trace_id
+
+
+@asynccontextmanager
+async def spans_of(serve: Serve, telemetry: Telemetry) -> AsyncIterator[tuple[Running, Callable[[], list[str]]]]:
+    """Serve, and yield what tells the decisions that have spans."""
+    exporter = InMemorySpanExporter()
+    server = await serve(exporter=exporter, changes={"telemetry": telemetry})
+
+    def told() -> list[str]:
+        return [json.dumps(dict(span.attributes or {}), default=str) for span in exporter.get_finished_spans()]
+
+    yield server, told
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+async def test_sample_ratio_is_the_share_of_routine_allows_with_spans(serve: Serve, ratio: float) -> None:
+    """A denial has one in any case, and comes after what was asked before."""
+    async with spans_of(serve, Telemetry(sample_ratio=ratio)) as (server, spans):
+        allow = (await server.decisions.Check(check(), timeout=PATIENCE_S)).decision
+        deny = (await server.decisions.Check(check(session_id="none"), timeout=PATIENCE_S)).decision
+        await until(lambda: deny.decision_id in "".join(spans()))
+        assert (allow.decision_id in "".join(spans())) == bool(ratio)
+
+
+@pytest.mark.parametrize("shown", [False, True])
+async def test_resource_ids_are_on_spans_if_it_is_said(serve: Serve, shown: bool) -> None:
+    """They may be personal."""
+    async with spans_of(serve, Telemetry(sample_ratio=1.0, resource_ids=shown)) as (server, spans):
+        decision = (await server.decisions.Check(check(), timeout=PATIENCE_S)).decision
+        await until(lambda: decision.decision_id in "".join(spans()))
+        assert ("prod/users" in "".join(spans())) == shown
+
+
+async def test_metrics_are_served_on_prometheus_port(serve: Serve) -> None:
+    """On loopback."""
+    port = free_port()
+    server = await serve(changes={"telemetry": Telemetry(prometheus_port=port)})
+    await server.check()
+
+    def scrape() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as page:
+            return str(page.read().decode())
+
+    async with asyncio.timeout(PATIENCE_S):
+        while "GRANTED" not in await asyncio.to_thread(scrape):  # noqa: ASYNC110  # it is asked, as Prometheus does
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_each_decision_is_a_log_line_with_decision_log(
+    serve: Serve, capsys: pytest.CaptureFixture[str], wanted: bool
+) -> None:
+    """On standard output."""
+    server = await serve(changes={"decision_log": wanted})
+    decision = (await server.decisions.Check(check(), timeout=PATIENCE_S)).decision
+    await until(lambda: server.sidecar.evidence.status().held == 0)
+    assert (decision.decision_id in capsys.readouterr().out) == wanted
+
+
+async def test_settings_that_are_changed_later_change_nothing(serve: Serve, settings: Settings) -> None:
+    """They are frozen."""
+    server = await serve()
+    replace(settings, decision_log=True)
+    assert server.sidecar.settings.decision_log is False
