@@ -113,15 +113,10 @@ class Snapshot:
         self.revocations: dict[str, Revocation] = {}
         self.signals: dict[str, Signal] = {}
         # A dict's value type is invariant; only `put` writes here, and keeps kind and type together.
-        self._facts: Mapping[FactKind, dict[str, Any]] = {
-            FactKind.IDENTITY: self.identities,
-            FactKind.ENTITLEMENT: self.entitlements,
-            FactKind.APPROVAL: self.approvals,
-            FactKind.TASK: self.tasks,
-            FactKind.SESSION: self.sessions,
-            FactKind.REVOCATION: self.revocations,
-            FactKind.SIGNAL: self.signals,
-        }
+        own = (self.identities, self.entitlements, self.approvals, self.tasks, self.sessions)
+        self._facts: Mapping[FactKind, dict[str, Any]] = dict(
+            zip(FactKind, (*own, self.revocations, self.signals), strict=True)
+        )
         # Derived from the facts above.
         self.families = FamilyIndex()
         self.sessions_of: dict[tuple[str, str], Collection[str]] = {}

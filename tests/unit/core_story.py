@@ -52,7 +52,7 @@ def approval(kind: ApprovalKind) -> Approval:
         kind=kind,
         state=ApprovalState.APPROVED,
         requested_by="ann",
-        approved_by="bob",
+        approved_by="approver",
         actions=ANY_ACTION,
         resources=ANY_RESOURCE,
         not_before=Instant(0),
