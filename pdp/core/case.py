@@ -185,7 +185,7 @@ class Case:
         """Gather the subject's identity and what the session rests on; return the aspects."""
         snapshot, subject = self.snapshot, self.subject
         identity = snapshot.identities.get(subject)
-        if identity is None and snapshot.families:
+        if identity is None and snapshot.families.patterns:
             identity = snapshot.family_of(subject)
         self.identity = identity  # type: ignore[assignment]
         if identity is None:

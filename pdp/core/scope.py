@@ -54,7 +54,8 @@ class Scope:
     def __init__(self, patterns: Iterable[str]) -> None:
         """Compile; raise PatternError if a pattern is empty or has a stray `*`."""
         self.patterns = tuple(patterns)
-        self.covers = _matcher(type(self), self.patterns)
+        matcher = _matcher(type(self), self.patterns)
+        self.covers = _Remembering(matcher).__getitem__ if type(self) is ActionScope else matcher
 
     @classmethod
     def segments(cls, text: str) -> list[str]:
@@ -131,6 +132,28 @@ def check_pattern(kind: type[Scope], pattern: str) -> list[str]:
             message = f"pattern `{pattern}`: `**` must be the last segment"
             raise PatternError(message)
     return segments
+
+
+class _Remembering(dict[str, object]):
+    """What a matcher said of a value: few actions are asked about, and a look-up is a third of a match.
+
+    What a pattern matches never changes, so this remembers no decision.
+    """
+
+    __slots__ = ("_matcher",)
+
+    def __init__(self, matcher: Callable[[str], object]) -> None:
+        super().__init__()
+        self._matcher = matcher
+
+    def __missing__(self, value: str) -> object:
+        covered = bool(self._matcher(value))
+        if len(self) < _MOST_REMEMBERED:
+            self[value] = covered
+        return covered
+
+
+_MOST_REMEMBERED = 64
 
 
 def _matcher(kind: type[Scope], patterns: tuple[str, ...]) -> Callable[[str], object]:
@@ -253,25 +276,22 @@ class FamilyIndex:
     More specific is, segment by segment from the left: the literal, then `*`, then `**`.
     """
 
-    __slots__ = ("_patterns", "_root")
+    __slots__ = ("_root", "patterns")
 
     def __init__(self) -> None:
         """Start empty."""
         self._root = _Node()
-        self._patterns: set[str] = set()
-
-    def __bool__(self) -> bool:
-        return bool(self._patterns)
+        self.patterns: set[str] = set()
 
     def add(self, pattern: str) -> None:
         """Add a pattern; raise PatternError if it is malformed."""
         self._mark(check_pattern(IdentityScope, pattern), 1)
-        self._patterns.add(pattern)
+        self.patterns.add(pattern)
 
     def remove(self, pattern: str) -> None:
         """Forget a pattern; an unknown one is ignored."""
-        if pattern in self._patterns:
-            self._patterns.discard(pattern)
+        if pattern in self.patterns:
+            self.patterns.discard(pattern)
             self._mark(identity_segments(pattern), 0)
 
     def _mark(self, segments: list[str], mark: int) -> None:
@@ -283,7 +303,7 @@ class FamilyIndex:
 
     def covering(self, subject: str) -> list[str]:
         """Return the patterns that cover the subject, most specific first."""
-        return list(_walk(self._root, identity_segments(subject), 0, [])) if self._patterns else []
+        return list(_walk(self._root, identity_segments(subject), 0, [])) if self.patterns else []
 
 
 def _walk(node: _Node, segments: list[str], depth: int, path: list[str]) -> Iterable[str]:

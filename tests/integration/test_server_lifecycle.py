@@ -55,10 +55,10 @@ async def test_a_stop_answers_what_is_asked_and_ends_what_waits(launch: Launch) 
     await idle.write(pb.CheckStreamRequest(checks=[check()]))
     assert codes_of((await idle.read()).decisions) == ["GRANTED"]
     waits = pb.CheckStreamRequest(correlation_id=5, checks=[check(at_least_revision=1000), check()])
-    waits.timeout.FromNanoseconds(SECOND // 2)
+    waits.timeout.FromNanoseconds(2 * SECOND)
     await busy.write(waits)
     await busy.write(waits)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.5)
     health = server.health.Watch(health_pb2.HealthCheckRequest())
     assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
     process.terminate()

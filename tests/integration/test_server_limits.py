@@ -47,7 +47,7 @@ async def a_check_that_waits(server: Running) -> AsyncIterator[None]:
 
 async def test_a_revision_that_does_not_come_is_a_denial_within_the_deadline(server: Running) -> None:
     """The server knows the client's deadline, else it would wait on and the client would get no answer."""
-    answer = await server.decisions.Check(check(at_least_revision=1000), timeout=0.5)
+    answer = await server.decisions.Check(check(at_least_revision=1000), timeout=1.5)
     assert code_of(answer.decision) == "STATE_BEHIND"
 
 
@@ -80,7 +80,7 @@ async def test_a_durable_allow_whose_evidence_is_late_is_a_denial(serve: Serve, 
     server = await serve(disk=disk, changes={"policies": [str(home)]})
     disk.stall()
     try:
-        answer = await server.decisions.Check(check(), timeout=0.5)
+        answer = await server.decisions.Check(check(), timeout=1.5)
         assert code_of(answer.decision) == "EVIDENCE_UNAVAILABLE"
     finally:
         disk.mend()

@@ -124,7 +124,7 @@ async def test_what_is_not_known_can_be_revoked_before_it_comes(server: Running)
 
 async def test_a_revocation_of_the_future_begins_by_itself(server: Running) -> None:
     """Until then the allow ends with it, and a watch hears the moment."""
-    at = time.time_ns() + SECOND // 2
+    at = time.time_ns() + 3 * SECOND // 2
     await server.revoke("session", "s-1", effective_at=timestamp(at))  # type: ignore[arg-type]
     watch = server.decisions.Watch(pb.WatchRequest(check=check()), timeout=PATIENCE_S)
     first = (await watch.read()).decision

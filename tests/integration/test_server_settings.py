@@ -92,7 +92,7 @@ async def test_administration_over_mutual_tls_asks_for_a_certificate(serve: Serv
 
 async def test_state_is_stale_after_max_staleness_without_a_heartbeat(serve: Serve) -> None:
     """Here heartbeats come later than that."""
-    state = State(max_staleness=Duration(SECOND // 4), heartbeat=Duration(3600 * SECOND))
+    state = State(max_staleness=Duration(SECOND), heartbeat=Duration(3600 * SECOND))
     server = await serve(changes={"state": state})
     watch = server.decisions.Watch(pb.WatchRequest(check=check()), timeout=PATIENCE_S)
     heard = [code_of((await watch.read()).decision) for _ in range(2)]
@@ -102,9 +102,9 @@ async def test_state_is_stale_after_max_staleness_without_a_heartbeat(serve: Ser
 
 async def test_heartbeats_keep_the_state_fresh(serve: Serve) -> None:
     """Where they come more often than that."""
-    state = State(max_staleness=Duration(SECOND // 2), heartbeat=Duration(SECOND // 50))
+    state = State(max_staleness=Duration(SECOND), heartbeat=Duration(SECOND // 50))
     server = await serve(changes={"state": state})
-    watch = server.decisions.Watch(pb.WatchRequest(check=check()), timeout=1)
+    watch = server.decisions.Watch(pb.WatchRequest(check=check()), timeout=2)
     assert code_of((await watch.read()).decision) == "GRANTED"
     with pytest.raises(grpc.aio.AioRpcError) as ended:
         await watch.read()
@@ -117,10 +117,12 @@ async def test_no_more_than_max_buffered_records_wait_for_the_disk(serve: Serve)
     server = await serve(disk=disk, changes={"journal": Journal(max_buffered=20)})
     disk.stall()
     try:
-        codes = [code_of((await server.decisions.Check(check(), timeout=0.3)).decision) for _ in range(24)]
+        codes = ["GRANTED"]
+        while codes[-1] == "GRANTED":
+            codes.append(code_of((await server.decisions.Check(check(), timeout=1.5)).decision))
     finally:
         disk.mend()
-    assert ("GRANTED" in codes, codes[-1]) == (True, "EVIDENCE_UNAVAILABLE")
+    assert (codes[-1], 3 <= len(codes) <= 22) == ("EVIDENCE_UNAVAILABLE", True)
     await until(lambda: server.sidecar.evidence.status().held == 0)
     assert await server.check() == "GRANTED"
 

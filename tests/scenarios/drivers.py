@@ -48,8 +48,8 @@ from tests.certificates import Authority
 from tests.ports import free_port
 
 PATIENCE_S = 20.0
-SHORT_S = 0.3
-"""For a check that is meant to wait in vain."""
+SHORT_S = 1.5
+"""For a check that is meant to wait in vain; the server leaves a tenth of it for the way back."""
 _ADMITTED = "spiffe://story/admitted"
 """The caller that stands for a transport which admits whoever may ask."""
 _T = TypeVar("_T")

@@ -190,7 +190,9 @@ def test_a_change_holds_the_facts_in_the_words_of_the_model() -> None:
 
 def test_a_change_made_elsewhere_has_the_trace_stamped_into_its_facts() -> None:
     """Where there is no span of our own the stamp still leads to it."""
-    elsewhere = ChangeRecord(revision=8, changes=(), actor="operator", at=NOW, traceparent=f"00-{'a' * 32}-{'d' * 16}-01")
+    elsewhere = ChangeRecord(
+        revision=8, changes=(), actor="operator", at=NOW, traceparent=f"00-{'a' * 32}-{'d' * 16}-01"
+    )
     members = line(elsewhere)
     assert (members["trace_id"], members["span_id"]) == ("a" * 32, "d" * 16)
 

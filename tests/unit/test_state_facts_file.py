@@ -113,7 +113,9 @@ entitlements:
     instant = Instant(1_772_355_600_000_000_000)
     assert parse_facts(text, "f") == [
         Signal(id="g", about="i", name="risk", value={"level": 3}, expires_at=instant),
-        Revocation(id="r", target=RevocationTarget.OWNER, target_id="former-owner", effective_at=instant, reason="left"),
+        Revocation(
+            id="r", target=RevocationTarget.OWNER, target_id="former-owner", effective_at=instant, reason="left"
+        ),
         Entitlement(
             id="e",
             identity=IdentityScope(["ci/**"]),

@@ -31,7 +31,7 @@ def revoked(case: Case) -> Denial | None:
     snapshot, subject = case.snapshot, case.subject
     revocations = snapshot.revoked_identities.get(subject)
     revocation = None if revocations is None else in_force(revocations, case.now)
-    if revocation is None and snapshot.revocation_families:
+    if revocation is None and snapshot.revocation_families.patterns:
         for pattern in snapshot.revocation_families.covering(subject):
             revocation = revocation or in_force(snapshot.revoked_identities.get(pattern, ()), case.now)
     if revocation is None:

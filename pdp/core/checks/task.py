@@ -38,7 +38,8 @@ def mismatch(case: Case) -> Denial | None:
 
 def revoked(case: Case) -> Denial | None:
     """The task is revoked; also when it is not known."""
-    return _revoked(case, case.session.task)
+    id_ = case.session.task
+    return _revoked(case, id_) if id_ in case.snapshot.revoked_tasks else None
 
 
 def parent_revoked(case: Case) -> Denial | None:
