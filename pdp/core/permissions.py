@@ -136,7 +136,8 @@ def intersection(kind: type[Scope], scopes: Sequence[Scope]) -> tuple[str, ...]:
 def overlap(kind: type[Scope], left: str, right: str) -> str | None:
     """Return the pattern of what both patterns cover, or None if that is nothing."""
     segments = _overlap(kind.segments(left), kind.segments(right))
-    return None if segments is None else _join(kind, segments)
+    # What only the empty text satisfies is nothing: no identifier is empty.
+    return (_join(kind, segments) or None) if segments is not None else None
 
 
 def _overlap(left: Sequence[str], right: Sequence[str]) -> list[str] | None:

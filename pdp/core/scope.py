@@ -14,7 +14,7 @@ A `ScopeIndex` finds which of many patterns cover a value; its cost depends on t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import ClassVar
 
@@ -106,6 +106,13 @@ class IdentityScope(Scope):
     def segments(cls, text: str) -> list[str]:
         """Split at slashes."""
         return identity_segments(text)
+
+
+_SPLITS: Mapping[type[Scope], Callable[[str], list[str]]] = {
+    ActionScope: action_segments,
+    ResourceScope: resource_segments,
+    IdentityScope: identity_segments,
+}
 
 
 def is_pattern(text: str) -> bool:
@@ -227,7 +234,7 @@ def _node_of(root: _Node, segments: list[str]) -> _Node:
 class ScopeIndex:
     """Which of the numbered scopes cover a value, as a bit mask; walks the value's segments once."""
 
-    __slots__ = ("_kind", "_root", "covering")
+    __slots__ = ("_root", "_split", "covering")
 
     covering: Callable[[str], int]
     """Return the mask of the scopes that cover a value. The last few thousand values are kept: what a pattern
@@ -235,7 +242,7 @@ class ScopeIndex:
 
     def __init__(self, kind: type[Scope], scopes: Iterable[Iterable[str]]) -> None:
         """Index the patterns of scope number 0, 1, …; raise PatternError for a malformed one."""
-        self._kind = kind
+        self._split = _SPLITS[kind]
         self._root = _Node()
         for number, patterns in enumerate(scopes):
             for pattern in patterns:
@@ -250,24 +257,32 @@ class ScopeIndex:
             node.here |= bit
 
     def _walk(self, value: str) -> int:
-        reached = [self._root]
-        mask = self._root.below
-        for segment in self._kind.segments(value):
-            deeper = []
-            for node in reached:
-                child = node.children.get(segment)
-                if child is not None:
-                    deeper.append(child)
-                    mask |= child.below
-                if node.star is not None:
-                    deeper.append(node.star)
-                    mask |= node.star.below
-            if not deeper:
+        node, mask = self._root, self._root.below
+        segments = self._split(value)
+        for depth, segment in enumerate(segments):
+            child, star = node.children.get(segment), node.star
+            if child is not None and star is not None:
+                return mask | _walk_both(child, star, segments, depth + 1)
+            child = child or star
+            if child is None:
                 return mask
-            reached = deeper
-        for node in reached:
-            mask |= node.here
-        return mask
+            node = child
+            mask |= node.below
+        return mask | node.here
+
+
+def _walk_both(child: _Node, star: _Node, segments: list[str], depth: int) -> int:
+    """Return the mask of all that is reached from either of two nodes; where patterns fork, which is rare."""
+    reached, mask = [child, star], child.below | star.below
+    for segment in segments[depth:]:
+        deeper = [node.children[segment] for node in reached if segment in node.children]
+        deeper += [node.star for node in reached if node.star is not None]
+        for node in deeper:
+            mask |= node.below
+        reached = deeper
+    for node in reached:
+        mask |= node.here
+    return mask
 
 
 class FamilyIndex:

@@ -66,6 +66,8 @@ class DecisionHandlers:
             call = _with_timeout(call, message)
         response = pb.CheckStreamResponse(correlation_id=message.correlation_id)
         await self._decide_all(message.checks, call, response.decisions)
+        if call.deadline is not None and asyncio.get_running_loop().time() >= call.deadline:
+            self._withhold(response.decisions)
         return response
 
     async def explain(self, message: pb.ExplainRequest, call: Call) -> pb.ExplainResponse:
@@ -114,6 +116,12 @@ class DecisionHandlers:
         return self._point.check_at_once(request, call, check.traceparent) or self._start(
             request, call, check.traceparent
         )
+
+    def _withhold(self, decisions: Decisions) -> None:
+        """Deny a batch that is late: its allows must not leave any more, and the stream's other batches go on."""
+        for decision in decisions:
+            decision.Clear()
+            _fill(decision, self._point.late())
 
     def _start(self, request: Request, call: Call, traceparent: str) -> asyncio.Task[Answer]:
         """Decide beside the other items, so that a batch of durable decisions shares one fsync."""

@@ -148,6 +148,10 @@ class DecisionPoint:
         """Return what the request depends on now."""
         return Case(request, self._ready_snapshot(), self._clock.now())
 
+    def late(self) -> Answer:
+        """Return the denial that takes the place of an answer which is ready after its deadline."""
+        return self._unrecorded(self._refusal(Code.OVERLOADED, "the answer was not ready within the deadline"))
+
     def invalid(self, message: str) -> Answer:
         """Return the denial of an item that is not well-formed; it never was a request, so there is no record."""
         return self._unrecorded(self._refusal(Code.REQUEST_INVALID, message))

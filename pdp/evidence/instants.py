@@ -16,7 +16,6 @@ def _second_text(seconds: int) -> str:
     return datetime.fromtimestamp(min(max(seconds, 0), _LAST_SECOND), UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-@lru_cache(maxsize=4096)  # ends of sessions repeat, and decision times are asked for twice
 def instant_text(instant: Instant) -> str:
     """Return an instant in RFC 3339, UTC, always nine decimals: `2026-03-01T09:00:00.000000000Z`."""
     return f"{_second_text(instant // _SECOND)}.{instant % _SECOND:09d}Z"

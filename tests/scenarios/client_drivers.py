@@ -23,7 +23,8 @@ from pdp.scenarios.driver import (
     Outcome,
     PermissionsSpec,
 )
-from tests.scenarios.drivers import PATIENCE_S, GrpcDriver, observed_explanation
+from tests.scenarios.drivers import GrpcDriver, observed_explanation
+from tests.scenarios.story_server import PATIENCE_S
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
