@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from sessionpdp.v1 import decision_pb2, governance_pb2
 
 from pdp.clock import Clock, SystemClock
-from pdp.core.model import Attribute, Instant
+from pdp.core.model import Attribute, Instant, Revision
 from pdp.core.policy.rules import PolicySet
 from pdp.core.snapshot import Readiness, Snapshot
 from pdp.core.wording import SECOND
@@ -112,7 +112,7 @@ class Sidecar:
             self.snapshot.policies = load_policies([Path(directory) for directory in settings.policies])
         store = await SqliteStore.open(settings.database, heartbeat_s=settings.state.heartbeat / SECOND)
         self._store = store
-        self._restore(await store.latest_time())
+        recorded = self._restore(await store.latest_time())
         replica = Replica(store, self.snapshot, max_staleness=settings.state.max_staleness, monotonic=self._monotonic)
         self.replica = replica
         bounds = Bounds(waiting=limits.waiting)
@@ -123,6 +123,7 @@ class Sidecar:
         replica.subscribe(self._state_changed)
         decisions = DecisionHandlers(point, watches, BatchBounds(items=limits.batch))
         desk = Desk(store, replica, self.clock, self.evidence, self._ids)
+        missing = await desk.record_missing(recorded)
         governance = GovernanceHandlers(desk, limits.facts)
         await self._open(DECISIONS, decision_methods(decisions), settings.decisions, settings.decision_address(), "660")
         await self._open(
@@ -134,10 +135,9 @@ class Sidecar:
         )
         await replica.start()
         self._run_forever(replica)
-        await replica.applied(self.snapshot.revision, 0)
         self._post_health()
         started: dict[str, Attribute] = {"version": VERSION, "revision": self.snapshot.revision}
-        self._note("started", started | {"policies": self.snapshot.policies.version})
+        self._note("started", started | {"policies": self.snapshot.policies.version, "changes_recorded_late": missing})
 
     async def stop(self) -> None:
         """Say so to callers, let what is under way finish, write what is recorded; bounded by `drain`."""
@@ -165,13 +165,14 @@ class Sidecar:
         if self.watches is not None:
             self.watches.touch_all()
 
-    def _restore(self, latest_commit: Instant) -> None:
-        """Go on with the uses and the time that earlier runs have on record."""
+    def _restore(self, latest_commit: Instant) -> Revision:
+        """Go on with the uses and the time that earlier runs have on record; return the latest change that is."""
         used = self.evidence.start()
         self.snapshot.session_uses.update(used.session_uses)
         self.snapshot.approval_uses.update(used.approval_uses)
         self.clock.not_before(used.latest)
         self.clock.not_before(latest_commit)
+        return used.revision
 
     async def _open(self, name: str, methods: Sequence[Method], listener: Listener, address: str, mode: str) -> None:
         """Open one listener with a service, health and reflection."""

@@ -19,10 +19,10 @@ import msgspec
 from msgspec import Struct
 
 from pdp.core.decision import Allow
-from pdp.core.model import Instant
+from pdp.core.model import Instant, Revision
 from pdp.core.snapshot import Use
 from pdp.evidence.instants import instant_text, parse_instant
-from pdp.evidence.record import AnyRecord, DecisionRecord
+from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord
 from pdp.evidence.segments import segments_of
 from pdp.evidence.trouble import JournalDamagedError
 
@@ -39,6 +39,8 @@ class Restored(Struct, frozen=True):
     approval_uses: dict[str, Use]
     latest: Instant
     """Latest decision time on record: decision time must not begin before it. 0: no decision yet."""
+    revision: Revision
+    """Latest change on record; 0: none yet."""
     open_segment: UseFold
     """Uses of the last segment, which goes on."""
 
@@ -52,6 +54,8 @@ class _UsesOfLine(Struct):
     """What the fold reads of a line; everything else is skipped."""
 
     seq: int
+    kind: str
+    revision: int = 0
     evaluated_at: str = ""
     uses: _Uses | None = None
 
@@ -61,6 +65,8 @@ class _CheckpointLine(Struct, omit_defaults=True):
     approvals: dict[str, tuple[int, str]] = {}
     latest: str | None = None
     """On the last line alone: without it the checkpoint is unfinished."""
+    revision: int | None = None
+    """Beside it; a checkpoint without it was written by an earlier version, and is made anew."""
 
 
 _DECODE_LINE = msgspec.json.Decoder(_UsesOfLine).decode
@@ -71,13 +77,14 @@ _ENCODE = msgspec.json.Encoder().encode
 class UseFold:
     """Counts and last times by id. Times are kept as the journal writes them, which sort as text."""
 
-    __slots__ = ("approvals", "latest", "sessions")
+    __slots__ = ("approvals", "latest", "revision", "sessions")
 
     def __init__(self) -> None:
         """Start with no uses."""
         self.sessions: dict[str, tuple[int, str]] = {}
         self.approvals: dict[str, tuple[int, str]] = {}
         self.latest = ""
+        self.revision: Revision = 0
 
     def add(self, sessions: Iterable[str], approvals: Iterable[str], at: str) -> None:
         """Count one use of each at `at`."""
@@ -95,6 +102,10 @@ class UseFold:
         """Take note that a decision was made at `at`."""
         self.latest = max(self.latest, at)
 
+    def pass_revision(self, revision: Revision) -> None:
+        """Take note that the change of a revision is on record."""
+        self.revision = max(self.revision, revision)
+
 
 class UseLedger:
     """Follows the writer: folds what is on disk, and leaves a checkpoint beside each sealed segment."""
@@ -102,7 +113,7 @@ class UseLedger:
     def __init__(self) -> None:
         """Start with no uses, until `resume`."""
         self._fold = UseFold()
-        self.restored = Restored({}, {}, Instant(0), self._fold)
+        self.restored = Restored({}, {}, Instant(0), 0, self._fold)
         """What was on disk at `resume`."""
 
     def resume(self, directory: Path) -> None:
@@ -114,6 +125,8 @@ class UseLedger:
         """Fold records that are on disk."""
         fold = self._fold
         for record in records:
+            if isinstance(record, ChangeRecord):
+                fold.pass_revision(record.revision)
             if not isinstance(record, DecisionRecord):
                 continue
             at = instant_text(record.decision.evaluated_at)
@@ -142,8 +155,9 @@ def restore_uses(directory: Path) -> Restored:
         last = (_read_checkpoint(segment) if sealed else None) or _fold_segment(segment, sealed=sealed)
         total.merge(last.sessions, last.approvals)
         total.pass_time(last.latest)
+        total.pass_revision(last.revision)
     latest = parse_instant(total.latest) if total.latest else Instant(0)
-    return Restored(_uses(total.sessions), _uses(total.approvals), latest, last)
+    return Restored(_uses(total.sessions), _uses(total.approvals), latest, total.revision, last)
 
 
 def _uses(folded: Mapping[str, tuple[int, str]]) -> dict[str, Use]:
@@ -177,6 +191,8 @@ def _fold_line(fold: UseFold, line: bytes, where: str) -> None:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         message = f"{where} is not a record: {error}"
         raise JournalDamagedError(message) from None
+    if record.kind == "change":
+        fold.pass_revision(record.revision)
     if record.evaluated_at:
         fold.pass_time(record.evaluated_at)
     if record.uses is not None:
@@ -194,7 +210,7 @@ def _write_checkpoint(segment: Path, fold: UseFold) -> None:
     with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
         file.writelines(_ENCODE(_CheckpointLine(sessions=part)) + b"\n" for part in _parts(fold.sessions))
         file.writelines(_ENCODE(_CheckpointLine(approvals=part)) + b"\n" for part in _parts(fold.approvals))
-        file.write(_ENCODE(_CheckpointLine(latest=fold.latest)) + b"\n")
+        file.write(_ENCODE(_CheckpointLine(latest=fold.latest, revision=fold.revision)) + b"\n")
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
@@ -213,8 +229,9 @@ def _read_checkpoint(segment: Path) -> UseFold | None:
         for text in _checkpoint_path(segment).read_bytes().splitlines():
             line = _DECODE_CHECKPOINT(text)
             fold.merge(line.sessions, line.approvals)
-            if line.latest is not None:
+            if line.latest is not None and line.revision is not None:
                 fold.pass_time(line.latest)
+                fold.pass_revision(line.revision)
                 finished = True
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None

@@ -39,6 +39,10 @@ class NotInForceError(Exception):
     """A change was committed, but this sidecar has not applied it in time; it will."""
 
 
+_MOST_MISSING = 1000
+"""More changes than can be under way when a process dies."""
+
+
 class Author(Struct, frozen=True):
     """Who changes facts, why, and from which trace."""
 
@@ -92,6 +96,22 @@ class Desk:
             await written
         return revision
 
+    async def record_missing(self, after: Revision) -> int:
+        """Record the changes behind a revision that a crash kept from the journal; return how many there were.
+
+        The store's change log has them; only the last step, the record, is missing. Bounded: a journal that has lost
+        more than a crash can lose is for a person to look at, so beyond the bound the changes stay in the store's log.
+        """
+        commits = await self._store.history(after, _MOST_MISSING)
+        if len(commits) == _MOST_MISSING:
+            return 0
+        written = [
+            self._changes.record_change(_record(one.revision, one.changes, one.origin, "", None), durable=True)
+            for one in commits
+        ]
+        await asyncio.gather(*(future for future in written if future is not None))
+        return len(commits)
+
     async def read(self, kind: FactKind, id_: str) -> AnyFact | None:
         """Return one fact as the store has it, or None."""
         return await self._store.read(kind, id_)
@@ -102,7 +122,7 @@ class Desk:
 
 
 def _record(
-    revision: Revision, changes: Sequence[Change], origin: Origin, method: str, trace: TraceContext
+    revision: Revision, changes: Sequence[Change], origin: Origin, method: str, trace: TraceContext | None
 ) -> ChangeRecord:
     return ChangeRecord(
         revision=revision,
@@ -111,7 +131,7 @@ def _record(
         reason=origin.reason,
         traceparent=origin.traceparent,
         at=origin.at,
-        ended_at=Instant(time.time_ns()),
+        ended_at=None if trace is None else Instant(time.time_ns()),
         method=method,
         trace=trace,
     )
