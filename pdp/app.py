@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from importlib.metadata import version
@@ -56,8 +55,6 @@ VERSION = version("sessionpdp-server")
 _HEALTH_EVERY_S = 0.1
 _WARN_AT = 0.8
 """Share of the staleness bound at which health goes NOT_SERVING, so that callers leave before decisions fail."""
-_SWITCH_INTERVAL_S = 0.0005
-"""How long a background thread may keep the interpreter from the event loop; the default is ten times that."""
 
 
 class Sidecar:
@@ -106,7 +103,6 @@ class Sidecar:
     async def start(self) -> None:
         """Open the doors, load the facts, and serve. Raises what the parts raise; then `stop` releases them."""
         settings, limits = self.settings, self.settings.limits
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         Path(settings.data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  # nothing is served yet
         if not self._fixed_policies:
             self.snapshot.policies = load_policies([Path(directory) for directory in settings.policies])

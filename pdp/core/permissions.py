@@ -56,10 +56,12 @@ def permissions(request: Request, snapshot: Snapshot, now: Instant) -> Permissio
     rows = [row for group, rows in GROUPS.items() if group not in _ABOUT_ONE_CALL for row in rows]
     found = [row.check(case) for row in rows if case.aspects & row.needs == row.needs]
     denials = tuple(denial for denial in found if denial is not None)
-    edges = [next_edge(case, used=False)]
-    listed = () if denials or case.grant() is None else tuple(_permissions(case, edges))
+    edges, withheld = [next_edge(case, used=False)], list[Denial]()
+    listed = () if denials or case.grant() is None else tuple(_permissions(case, edges, withheld))
     edge = min(edges)
     until = None if edge == NEVER else edge
+    if not listed:
+        denials = denials or tuple(dict.fromkeys(withheld))
     return Permissions(denials, listed, snapshot.revision, snapshot.policies.version, now, until)
 
 
@@ -70,8 +72,8 @@ def _judge_under(case: Case, policies: Sequence[Policy]) -> None:
     case.aspects = case.aspects & ~_GIVEN_BY_POLICIES | own | case.rules.aspects
 
 
-def _permissions(case: Case, edges: list[Instant]) -> Iterable[Permission]:
-    """Yield the permissions; add the instants at which time may change what policies ask of them."""
+def _permissions(case: Case, edges: list[Instant], withheld: list[Denial]) -> Iterable[Permission]:
+    """Yield the permissions; add when time may change what policies ask of them, and why pairs are left out."""
     facts: list[Scoped] = [case.session, case.entitlement]
     if case.session.approval:
         facts.append(case.approval)
@@ -85,7 +87,10 @@ def _permissions(case: Case, edges: list[Instant]) -> Iterable[Permission]:
         _judge_under(case, touching)
         edges.append(next_edge(case, used=False))
         _judge_under(case, covering)
-        if not any(row.check(case) for row in _JUDGED_BY_POLICY if case.aspects & row.needs == row.needs):
+        found = [row.check(case) for row in _JUDGED_BY_POLICY if case.aspects & row.needs == row.needs]
+        denials = [denial for denial in found if denial is not None]
+        withheld += denials
+        if not denials:
             conditions = [text for policy in touching for text in _conditions(policy, whole=policy in covering)]
             yield Permission(action, resource, (*constraints, *conditions))
 

@@ -28,4 +28,4 @@ async def test_a_change_that_a_crash_kept_from_the_journal_is_recorded_at_the_ne
 
         changes = [entry.record() for entry in read(Path(name) / "journal")]
         changes = [record for record in changes if record["kind"] == "change"]
-    assert [(1, "operator", "because")] == [(one["revision"], one["actor"], one["reason"]) for one in changes]
+    assert [(one["revision"], one["actor"], one["reason"]) for one in changes] == [(1, "operator", "because")]

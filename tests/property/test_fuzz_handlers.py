@@ -47,7 +47,7 @@ class AlwaysReady:
         """Be at the beginning."""
         return 0
 
-    async def applied(self, revision: int, timeout_s: float) -> bool:  # noqa: ARG002
+    async def applied(self, revision: int, timeout_s: float) -> bool:
         """Wait for nothing."""
         return revision < 1000
 

@@ -49,7 +49,7 @@ class _Time:
 class _BrokenPolicies(PolicySet):
     """Policies whose lookup fails, as with a fault in the sidecar itself."""
 
-    def covering(self, action: str, resource: str) -> Rules:  # noqa: ARG002
+    def covering(self, action: str, resource: str) -> Rules:
         message = "told to fail"
         raise RuntimeError(message)
 

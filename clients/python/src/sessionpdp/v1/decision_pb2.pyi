@@ -697,7 +697,7 @@ class ListPermissionsResponse(_message.Message):
     policy_version: _builtins.str
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reason]:
-        """Why there are none, if the session is not live; empty otherwise."""
+        """Why there are none; empty otherwise."""
 
     @_builtins.property
     def permissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Permission]: ...
