@@ -13,6 +13,7 @@ help:  ## List the targets
 
 $(READY): pyproject.toml clients/python/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	@echo "setting up $(VENV), which takes about a minute"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable clients/python --editable '.[dev]'
 	@touch $@
@@ -30,7 +31,7 @@ serve: $(READY)  ## Start an embedded sidecar in ./data
 test: $(READY)  ## Run the tests (minutes)
 	$(BIN)/pytest -m 'not slow'
 
-slow: $(READY)  ## Run the slow tests: a hundred kills under load, soak
+slow: $(READY)  ## Run the slow tests: a hundred kills under load, a minute of pings
 	$(BIN)/pytest -m slow
 
 scenarios: $(READY)  ## Run the policy stories

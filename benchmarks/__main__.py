@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import h2load, page, plots, results
+from benchmarks import h2load, page, results
 from benchmarks.conditions import conditions
 from benchmarks.outcome import Outcome, shown, spread
 from benchmarks.scale import FULL, SMOKE, Scale
@@ -58,6 +58,8 @@ def main(
             if name != REPORT:
                 _measure(name, scale, Path(scratch), kept, console)
         outcomes = results.read(kept)
+        from benchmarks import plots  # noqa: PLC0415  # matplotlib is not needed to measure, only to draw
+
         console.print(f"wrote {page.write(kept, outcomes, plots.draw(kept, outcomes))}")
 
 

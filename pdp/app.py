@@ -118,7 +118,7 @@ class Sidecar:
         point.on_limited_use(watches.used)
         replica.subscribe(self._state_changed)
         decisions = DecisionHandlers(point, watches, BatchBounds(items=limits.batch))
-        desk = Desk(store, replica, self.clock, self.evidence, self._ids)
+        desk = Desk(store, self.snapshot, replica, self.clock, self.evidence, self._ids)
         missing = await desk.record_missing(recorded)
         governance = GovernanceHandlers(desk, limits.facts)
         await self._open(DECISIONS, decision_methods(decisions), settings.decisions, settings.decision_address(), "660")

@@ -154,13 +154,15 @@ def watch(
 @contextmanager
 def _until_interrupted() -> Iterator[None]:
     """Go on behind the block when the person, or a supervisor, has had enough."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both, for who is started in the background inherits an interrupt that is ignored.
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except KeyboardInterrupt:
         return
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -73,6 +73,8 @@ def _ended(messages: Sequence[str], hint: str) -> int:
 def _misused(error: typer.TyperException) -> int:
     """Say what is wrong with the command line, in the same words as any other error."""
     message = " ".join(error.format_message().split()).rstrip(".").replace("'", "`").replace("Value error, ", "")
+    if not message:  # no command was named, and the help has been shown
+        return EXIT_ERROR
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "pdp"
     return _ended([message[:1].lower() + message[1:]], f"`{path} --help` explains it")

@@ -1,7 +1,7 @@
 """When time alone may change an answer.
 
 For an allow the earliest such instant is its `valid_until`; for a deny it is when to ask again. Conditions that
-read `now` are not foreseen: `Rules.variables` says whether there are any.
+read `now` are not foreseen: `Rules.reads_clock` says whether there are any.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Rule 1: between deciding and counting the use nothing is awaited, so concurrent calls cannot share a use.
 Rule 2: a durable decision is answered only once its record is on disk; else the answer is EVIDENCE_UNAVAILABLE.
-Rule 3: whatever goes wrong here is a deny with its own code, never an exception and never an allow.
+Rule 3: whatever goes wrong while deciding is a deny with its own code, never an allow.
 """
 
 from __future__ import annotations

@@ -15,13 +15,15 @@ from pdp.doors.call import Call
 from pdp.doors.facts_wire import fact_of, message_of
 from pdp.doors.wire import instant_of
 from pdp.evidence.trouble import EvidenceError
-from pdp.governance.commands import Plan, Refusal, close_session, complete_task, revoke
+from pdp.governance.commands import Plan, Refusal, close_session, complete_task, revived, revoke
 from pdp.governance.desk import Author, Desk, NotInForceError
 from pdp.state import store
 
 _PAGE = 1000
 _SLICE = 10
 """Facts converted before checks get their turn."""
+_MOST_NAMED = 10
+"""Facts that one refusal names."""
 _WAIT_S = 10.0
 """Longest wait of a call without a deadline."""
 
@@ -41,9 +43,19 @@ class GovernanceHandlers:
             raise errors.InvalidRequestError([fault])
         _refuse_unlawful_reason(message.reason)
         plan = Plan(await _changes(message), {})
+        self._refuse_revivals(plan)
         if message.dry_run:
             return pb.ApplyFactsResponse()
         return pb.ApplyFactsResponse(revision=await self._commit(plan, message.reason, call))
+
+    def _refuse_revivals(self, plan: Plan) -> None:
+        """Raise PreconditionError that names every fact which has ended and would be written as if it had not."""
+        written = [change.fact for change in plan.changes if isinstance(change, Put)]
+        refusals = [revived(fact, self._desk.known(KIND_OF[type(fact)], fact.id)) for fact in written]
+        found = [refusal for refusal in refusals if refusal]
+        if found:
+            more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+            raise errors.PreconditionError("; ".join(found[:_MOST_NAMED]) + more)
 
     async def revoke(self, message: pb.RevokeRequest, call: Call) -> pb.RevokeResponse:
         """Revoke a target; the very next check obeys it."""

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pdp.core.model import (
+    KIND_OF,
     AnyFact,
     Change,
     FactKind,
@@ -28,6 +29,13 @@ from pdp.core.model import (
 )
 
 Ref: TypeAlias = tuple[FactKind, str]
+
+
+_FINAL: Mapping[type[AnyFact], frozenset[str]] = {
+    Task: frozenset({TaskState.COMPLETED, TaskState.CANCELLED}),
+    Session: frozenset({SessionState.CLOSED}),
+}
+"""The states that a fact does not leave: what they ended, an import must not bring back."""
 
 
 class Plan(Struct, frozen=True):
@@ -67,6 +75,20 @@ def revoke(
         source=source,
     )
     return Plan((Put(revocation),), {(FactKind.REVOCATION, id_): 0})
+
+
+def revived(fact: AnyFact, known: AnyFact | None) -> str:
+    """Return why a fact may not be written over the one that is known; empty if it may.
+
+    What has ended stays ended, also when a file that still has it open is imported once more.
+    """
+    final = _FINAL.get(type(fact), frozenset())
+    if type(known) is not type(fact) or getattr(known, "state", "") not in final:
+        return ""
+    before, after = getattr(known, "state", ""), getattr(fact, "state", "")
+    if before == after:
+        return ""
+    return f"{KIND_OF[type(fact)]} `{fact.id}` is {before}, which is final; it cannot become {after} again"
 
 
 def complete_task(task: AnyFact | None, id_: str) -> Plan | Refusal:

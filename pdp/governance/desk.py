@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from pdp.clock import Clock
 from pdp.core.model import AnyFact, Change, FactKind, Instant, Revision
+from pdp.core.snapshot import Snapshot
 from pdp.evidence.record import ChangeRecord
 from pdp.evidence.trace import Ids, TraceContext, parse_traceparent
 from pdp.governance.commands import Plan
@@ -56,8 +57,11 @@ class Author(Struct, frozen=True):
 class Desk:
     """Commits plans to the store and reads facts back."""
 
-    def __init__(self, store: Store, replica: Applied, clock: Clock, changes: ChangeLog, ids: Ids) -> None:
+    def __init__(
+        self, store: Store, snapshot: Snapshot, replica: Applied, clock: Clock, changes: ChangeLog, ids: Ids
+    ) -> None:
         self._store = store
+        self._snapshot = snapshot
         self._replica = replica
         self._clock = clock
         self._changes = changes
@@ -71,6 +75,10 @@ class Desk:
     def revision(self) -> Revision:
         """The revision that is in force here; what is read from now on is at least as new."""
         return self._replica.revision
+
+    def known(self, kind: FactKind, id_: str) -> AnyFact | None:
+        """Return one fact as it is in force here, or None."""
+        return self._snapshot.fact(kind, id_)
 
     def new_id(self) -> str:
         """Return a new id for a fact."""

@@ -35,9 +35,9 @@ FACTS = """
 identities: [{{id: "spiffe://shop.example/deployer", kind: workload, owner: team-platform}}]
 entitlements:
   - {{id: deploy-shop, identity: "spiffe://shop.example/deployer", actions: ["deploy.*"],
-     resources: ["cluster:prod/shop/**"], certified_by: dana.reyes, certified_until: "{later}"}}
+     resources: ["cluster:prod/shop/**"], certified_by: approver.reyes, certified_until: "{later}"}}
 approvals:
-  - {{id: change-1842, state: approved, ticket: CHG-1842, requested_by: lin.wei, approved_by: dana.reyes,
+  - {{id: change-1842, state: approved, ticket: CHG-1842, requested_by: requester.wei, approved_by: approver.reyes,
      actions: ["deploy.*"], resources: ["cluster:prod/shop/**"], not_before: "{now}", expires_at: "{later}"}}
 tasks: [{tasks}]
 sessions:
@@ -54,7 +54,7 @@ def facts_text() -> str:
     """Return facts with a session for each story, so that no test disturbs another."""
     now = datetime.now(UTC)
     times = {"now": f"{now:%Y-%m-%dT%H:%M:%SZ}", "later": f"{now + timedelta(hours=2):%Y-%m-%dT%H:%M:%SZ}"}
-    tasks = ", ".join(f"{{id: t-{name}, owner: lin.wei}}" for name in STORIES)
+    tasks = ", ".join(f"{{id: t-{name}, owner: requester.wei}}" for name in STORIES)
     return FACTS.format(tasks=tasks, **times) + "".join(SESSION.format(name=name, **times) for name in STORIES)
 
 

@@ -82,9 +82,10 @@ def snapshot() -> Snapshot:
 def methods() -> Mapping[str, Method]:
     """Return the methods of both services over parts in memory."""
     evidence, ids, clock, state = MemoryEvidence(), Ids(seed=b"x"), ManualClock(NOW), AlwaysReady()
-    point = DecisionPoint(snapshot(), state, clock, evidence, ids)
+    facts = snapshot()
+    point = DecisionPoint(facts, state, clock, evidence, ids)
     decisions = DecisionHandlers(point, WatchHub(point, clock, 10))
-    desk = Desk(MemoryStore(), state, clock, evidence, ids)
+    desk = Desk(MemoryStore(), facts, state, clock, evidence, ids)
     both = [*decision_methods(decisions), *governance_methods(GovernanceHandlers(desk, 100))]
     return {method.name: method for method in both}
 

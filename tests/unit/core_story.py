@@ -51,7 +51,7 @@ def approval(kind: ApprovalKind) -> Approval:
         id="consent",
         kind=kind,
         state=ApprovalState.APPROVED,
-        requested_by="ann",
+        requested_by="asker",
         approved_by="approver",
         actions=ANY_ACTION,
         resources=ANY_RESOURCE,

@@ -87,7 +87,7 @@ def test_a_task_is_revoked_with_any_task_above_it() -> None:
     assert codes(decided([*chain(0), *SUBTASK[:2], gone])) == [Code.TASK_UNKNOWN, Code.TASK_REVOKED]
 
 
-@pytest.mark.parametrize("approver", ["ann", "agent", "team", ""])
+@pytest.mark.parametrize("approver", ["asker", "agent", "team", ""])
 def test_an_approver_with_an_interest_is_not_independent(approver: str) -> None:
     """Neither who asked, nor the identity, nor its owner, nor nobody."""
     asks = Policy(

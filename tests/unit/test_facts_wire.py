@@ -53,7 +53,7 @@ FULL: list[AnyFact] = [
         actions=ActionScope(["rows.*", "schema.alter"]),
         resources=ResourceScope(["database:**"]),
         max_session_ttl=Duration(1),
-        certified_by="dana",
+        certified_by="approver",
         certified_until=Instant(1_700_000_000_000_000_001),
     ),
     Approval(
@@ -62,8 +62,8 @@ FULL: list[AnyFact] = [
         state=ApprovalState.APPROVED,
         identity="worker",
         ticket="CHG-1",
-        requested_by="lin",
-        approved_by="dana",
+        requested_by="requester",
+        approved_by="approver",
         actions=ActionScope(["**"]),
         resources=ResourceScope(["a:b"]),
         not_before=Instant(0),
@@ -72,7 +72,7 @@ FULL: list[AnyFact] = [
         review_due=Instant(2),
         reviewed_by="kim",
     ),
-    Task(id="t", owner="lin", parent="p", state=TaskState.CANCELLED),
+    Task(id="t", owner="requester", parent="p", state=TaskState.CANCELLED),
     Session(
         id="s",
         identity="worker",

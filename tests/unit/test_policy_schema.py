@@ -124,7 +124,7 @@ CHECK = "check: {subject: a, action: b, resource: 'c:d'}"
         ("scenario", SCENARIO + "steps: [{advance: soon}]\n"),
         ("scenario", SCENARIO + "steps: [{fault: earthquake}]\n"),
         ("scenario", SCENARIO + "steps: [{revoke: {target: session, id: s}}]\n"),
-        ("scenario", SCENARIO + "steps: [{certify: {id: e, by: dana}}]\n"),
+        ("scenario", SCENARIO + "steps: [{certify: {id: e, by: approver}}]\n"),
         ("scenario", "scenario: s\nsteps: [{advance: 1m}]\n"),
     ],
 )

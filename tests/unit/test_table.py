@@ -8,6 +8,7 @@ import pytest
 from sessionpdp.v1 import reasons_pb2
 
 from pdp.core import aspects
+from pdp.core.checks import parent
 from pdp.core.checks.table import GROUPS, TABLE, checks_reached
 from pdp.core.reasons import Code
 
@@ -56,12 +57,17 @@ def test_the_wire_has_exactly_these_codes() -> None:
     assert names == {code.value for code in Code} | {"UNSPECIFIED"}
 
 
-def test_the_numbers_of_the_wire_stand_in_the_order_of_precedence() -> None:
-    """Within denials a lower number is an earlier reason; the numbers of allows stand below all denials'."""
+def test_the_numbers_of_allows_stand_below_those_of_denials() -> None:
+    """So that a client tells an allow's code from a denial's without knowing it."""
     numbers = {code: reasons_pb2.ReasonCode.Value(f"REASON_CODE_{code}") for code in Code}
-    denials = [numbers[code] for code in Code if code not in _ALLOWS]
-    assert denials == sorted(denials)
-    assert max(numbers[code] for code in _ALLOWS) < min(denials)
+    assert max(numbers[code] for code in _ALLOWS) < min(numbers[code] for code in Code if code not in _ALLOWS)
+
+
+def test_an_ancestor_is_judged_by_every_row_of_its_groups() -> None:
+    """But the one that judges ancestors: a row added to a group must not be escaped by delegating."""
+    groups = ("identity", "session", "task", "entitlement", "approval")
+    own = {row for group in groups for row in GROUPS[group]} - {row for row in parent.ROWS if row.check is parent.ended}
+    assert own == set(parent.ANCESTOR_ROWS)
 
 
 def test_the_groups_of_the_table_are_the_hundreds_of_the_wire() -> None:

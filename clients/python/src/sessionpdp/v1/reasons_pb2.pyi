@@ -93,7 +93,9 @@ class _ReasonCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonCode
     REASON_CODE_POLICY_ERROR: _ReasonCode.ValueType  # 1102
 
 class ReasonCode(_ReasonCode, metaclass=_ReasonCodeEnumTypeWrapper):
-    """Why a decision is what it is. Hundreds digit = group, in precedence order; within a group lower is first."""
+    """Why a decision is what it is. The hundreds are the group, in order of precedence; within a group a new code takes the
+    next free number, whatever its precedence.
+    """
 
 REASON_CODE_UNSPECIFIED: ReasonCode.ValueType  # 0
 REASON_CODE_GRANTED: ReasonCode.ValueType  # 1
