@@ -43,7 +43,7 @@ from pdp.state.policy_files import PolicyWatcher
 from pdp.state.policy_files import load as load_policies
 from pdp.state.replica import Replica
 from pdp.state.sqlite import SqliteStore
-from pdp.state.store import Store
+from pdp.state.store import Store, StoreUnusableError
 
 log = structlog.get_logger()
 
@@ -109,6 +109,7 @@ class Sidecar:
         store = await SqliteStore.open(settings.database, heartbeat_s=settings.state.heartbeat / SECOND)
         self._store = store
         recorded = self._restore(await store.latest_time())
+        await _refuse_older_store(store, recorded)
         replica = Replica(store, self.snapshot, max_staleness=settings.state.max_staleness, monotonic=self._monotonic)
         self.replica = replica
         bounds = Bounds(waiting=limits.waiting)
@@ -262,6 +263,19 @@ class Sidecar:
             state_age_s=lambda: 0.0 if self.replica is None else self.replica.age() / SECOND,
             watch_streams=lambda: 0 if self.watches is None else self.watches.open,
         )
+
+
+async def _refuse_older_store(store: Store, recorded: Revision) -> None:
+    """Raise StoreUnusableError if the journal knows of changes that the store has not.
+
+    A database put back from an older copy has lost revocations; nobody may be let in by it unawares.
+    """
+    if recorded > 0 and not await store.history(recorded - 1, 1):
+        message = (
+            f"the journal has the change of revision {recorded}, the database does not: it is older than the journal. "
+            "put the newer database back, or move the journal away to go on with what is lost"
+        )
+        raise StoreUnusableError(message)
 
 
 def decision_methods(handlers: DecisionHandlers) -> list[Method]:

@@ -21,7 +21,8 @@ _LONGEST_SOCKET_PATH = 107
 """Bytes that the kernel takes for the path of a Unix socket."""
 _COLLECTORS = ("http://", "https://")
 _LAST_PORT = 65_535
-_LOOPBACK = ("127.0.0.1:", "localhost:", "[::1]:")
+_LOOPBACK = ("127.0.0.1:", "[::1]:")
+"""Not `localhost`, which is two addresses, and somebody else may hold one of them."""
 
 
 class Tls(Struct, frozen=True, kw_only=True):
@@ -184,6 +185,10 @@ def _faults(settings: Settings, document: Document) -> Iterator[Problem]:
     if settings.administration.callers:
         message = "is for `decisions`: whom `client_ca` has certified may administer everything"
         yield document.problem(("administration", "callers"), message)
+    tls, own = settings.decisions.tls, settings.administration.tls
+    if tls is not None and own is not None and Path(tls.client_ca).resolve() == Path(own.client_ca).resolve():
+        message = "must not be that of `decisions`, or every caller could administer"
+        yield document.problem(("administration", "tls", "client_ca"), message)
     if settings.decision_address() == settings.administration_address():
         yield document.problem(("administration", "address"), "must differ from the address of `decisions`")
     yield from _faults_of_values(settings, document)

@@ -258,15 +258,13 @@ class Case:
         return Grant(self.identity, self.session, self.task, self.entitlement, self.approval, self.ancestors)
 
     def signals(self) -> list[Signal]:
-        """Return the signals about the subject and then those about the session, expired ones included.
+        """Return the signals about the subject or the session, expired ones included.
 
-        Of each the last written comes last, so that of several of one name it is the one that counts.
+        The last written comes last, so that of several of one name it is the one that counts.
         """
-        snapshot, found = self.snapshot, list[Signal]()
-        for about in (self.subject, self.session_id):
-            signals = [snapshot.signals[id_] for id_ in snapshot.signals_about.get(about, ())]
-            found += sorted(signals, key=lambda one: (one.revision, one.id))
-        return found
+        about, signals = self.snapshot.signals_about, self.snapshot.signals
+        found = [signals[id_] for id_ in (*about.get(self.subject, ()), *about.get(self.session_id, ()))]
+        return sorted(found, key=lambda one: (one.revision, one.id))
 
     def last_use(self) -> Instant:
         """Return when the session was last used; its start if never."""

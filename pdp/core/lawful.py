@@ -190,8 +190,14 @@ def _faults_of_session(session: Session) -> Iterator[Fault]:
         yield "constraints", f"`{empty}` must list at least one value"
 
 
+_TEXT_OF_OTHERS = (RevocationTarget.CREDENTIAL, RevocationTarget.ISSUER)
+"""Targets whose ids others make, in which a `*` is a character."""
+
+
 def _faults_of_revocation(revocation: Revocation) -> Iterator[Fault]:
     if revocation.target is RevocationTarget.IDENTITY:
         yield from _fault_of_pattern("target_id", revocation.target_id)
+    elif is_pattern(revocation.target_id) and revocation.target not in _TEXT_OF_OTHERS:
+        yield "target_id", "must be one id: only identities are revoked by pattern"
     if revocation.expires_at is not None and revocation.expires_at <= revocation.effective_at:
         yield "expires_at", "must be after `effective_at`"

@@ -6,6 +6,8 @@ Rule 3: a request names one thing. A wildcard would be judged as a literal name:
 cover it, the policies that restrict `prod/payroll` do not, and an enforcement point may read it as "all". A `.` or
 `..` segment is refused for the same reason: `prod/../secret` lies in the scope `prod/**`.
 
+Other spellings (`prod//x`, a space at the end) are other names: whoever asks must name a resource in one way only.
+
 Every door calls the same function, with the field names of the wire contract.
 """
 

@@ -115,6 +115,14 @@ _SPLITS: Mapping[type[Scope], Callable[[str], list[str]]] = {
 }
 
 
+_NEVER_ASKED: Mapping[type[Scope], frozenset[str]] = {
+    ActionScope: frozenset({""}),
+    ResourceScope: frozenset({".", ".."}),
+    IdentityScope: frozenset(),
+}
+"""Segments that `lawful_request` refuses in requests."""
+
+
 def is_pattern(text: str) -> bool:
     """Whether the text has a wildcard."""
     return "*" in text
@@ -130,6 +138,9 @@ def check_pattern(kind: type[Scope], pattern: str) -> list[str]:
         message = f"resource pattern `{pattern}` must have the form `type:path`"
         raise PatternError(message)
     for position, segment in enumerate(segments):
+        if segment in _NEVER_ASKED[kind]:
+            message = f"pattern `{pattern}`: no request has the segment `{segment}`, so it would match nothing"
+            raise PatternError(message)
         if "*" not in segment or segment == "*":
             continue
         if segment != "**":

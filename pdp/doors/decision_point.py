@@ -60,6 +60,7 @@ class UseListener(Protocol):
 
 
 _NO_ROOM = "the evidence buffer is full"
+_NOT_IN_TIME = "the evidence was not on disk within the deadline"
 
 
 class Answer(Struct, frozen=True):
@@ -128,16 +129,22 @@ class DecisionPoint:
         """Decide one request without counting a use and without a record."""
         return self._decide(request, used=False)
 
-    def note(self, decision: Decision, request: Request, call: Call) -> Answer:
-        """Record a decision that `ask` gave; without room for its record it is a deny, and says so."""
-        return self._noted(decision, request, call, time.time_ns())
+    async def note(self, decision: Decision, request: Request, call: Call) -> Answer:
+        """Record a decision that `ask` gave; if its evidence cannot be kept as it must be it is a deny, and says so."""
+        started, answer = time.time_ns(), self._unrecorded(decision, call.traceparent)
+        try:
+            written = self._evidence.record_decision(self._of(answer, request, call, started), durable=decision.durable)
+            if written is not None:
+                await asyncio.wait_for(asyncio.shield(written), self._remaining(call))
+        except (EvidenceError, TimeoutError) as error:
+            return self._unrecorded(self._refusal(Code.EVIDENCE_UNAVAILABLE, str(error) or _NOT_IN_TIME))
+        return answer
 
     async def explain(self, request: Request, call: Call) -> tuple[Answer, tuple[Explained, ...]]:
         """Decide one request without counting a use, and return what became of every row."""
         await self._caught_up(request, call)
-        started = time.time_ns()
         decision, rows = explain(request, self._ready_snapshot(), self._clock.now())
-        return self._noted(decision, request, call, started), rows
+        return await self.note(decision, request, call), rows
 
     async def permissions(self, request: Request, call: Call) -> Permissions:
         """Return what the request's session may do now."""
@@ -177,7 +184,7 @@ class DecisionPoint:
                 self._refusal(Code.EVIDENCE_UNAVAILABLE, str(error)), request, call, started, traceparent
             )
         except TimeoutError:
-            message = "the evidence was not on disk within the deadline"
+            message = _NOT_IN_TIME
             return self._noted(self._refusal(Code.EVIDENCE_UNAVAILABLE, message), request, call, started, traceparent)
         else:
             return answer

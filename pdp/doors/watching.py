@@ -79,7 +79,7 @@ class WatchHub:
                 answer = self._point.ask(request)
                 if last is None or _differs(last, answer):
                     last = answer
-                    yield self._point.note(answer, request, call)
+                    yield await self._point.note(answer, request, call)
                 await registration.woken(self._seconds_to_edge(answer))
         finally:
             registration.end()

@@ -40,12 +40,16 @@ DEEPEST = 16
 MAX_TEXT = 16_384
 """Characters in one value of a context or properties."""
 
+MAX_BYTES = 65_536
+"""Size of one context or properties: it is kept until its record is on disk, and with a watch for as long as that."""
+
 CODE_NUMBERS: dict[Code, int] = {code: reasons_pb2.ReasonCode.Value(f"REASON_CODE_{code}") for code in Code}
 VERDICTS = {
     Verdict.PASSED: pb.VERDICT_PASSED,
     Verdict.FAILED: pb.VERDICT_FAILED,
     Verdict.NOT_REACHED: pb.VERDICT_NOT_REACHED,
 }
+_NOT_PERMITTED = Code.CALLER_NOT_PERMITTED
 _ALLOW, _DENY = pb.OUTCOME_ALLOW, pb.OUTCOME_DENY
 _MAX_SECONDS = 253_402_300_799
 _MIN_SECONDS = -62_135_596_800
@@ -77,7 +81,7 @@ def request_of(message: pb.CheckRequest, caller: Caller | None) -> Request:
         message.at_least_revision,
         message.request_id,
     )
-    if faults or not lawful_at_a_glance(request):
+    if faults or ":" in resource.type or not lawful_at_a_glance(request):
         _refuse_unlawful(request, resource.type, resource.id, faults)
     return request
 
@@ -152,6 +156,9 @@ def timestamp(instant: Instant) -> timestamp_pb2.Timestamp:
 def _attributes(field: str, message: struct_pb2.Struct, faults: list[Fault]) -> Attributes:
     values = message.fields
     try:
+        size = message.ByteSize()
+        if size > MAX_BYTES:
+            _refuse(f"has {size} bytes, at most {MAX_BYTES} are taken")
         if len(values) > MOST_VALUES:
             _refuse(f"has {len(values)} values, at most {MOST_VALUES} are taken")
         budget = [MOST_VALUES]
@@ -268,7 +275,9 @@ def _granted(allow: Allow) -> str:
 def _fill_deny(message: pb.Decision, deny: Deny) -> None:
     basis = deny.basis
     message.outcome = _DENY
-    message.reasons.extend(reason_messages(deny.reasons))
+    message.reasons.extend(reason_messages(tellable(deny.reasons)))
+    if len(message.reasons) < len(deny.reasons):
+        return
     if basis.identity is not None:
         message.identity_id = basis.identity.id
         message.owner = basis.identity.owner
@@ -280,6 +289,11 @@ def _fill_deny(message: pb.Decision, deny: Deny) -> None:
     approval: Approval | None = basis.approval
     if approval is not None:
         message.ticket = approval.ticket
+
+
+def tellable(denials: Sequence[Denial]) -> Sequence[Denial]:
+    """Return the denials that the caller may hear: who may not ask about a subject learns that, and nothing else."""
+    return [denial for denial in denials if denial.code is _NOT_PERMITTED] or denials
 
 
 def reason_messages(denials: Iterable[Denial]) -> list[pb.Reason]:
@@ -301,7 +315,8 @@ def _fill_obligation(message: pb.Obligation, obligation: Obligation) -> None:
 
 
 def explained_messages(rows: Sequence[Explained]) -> list[pb.ExplainedCheck]:
-    """Return the wire form of the table's rows."""
+    """Return the wire form of the table's rows; of the one row, for a caller that may not ask."""
+    rows = [row for row in rows if row.denial is not None and row.code is _NOT_PERMITTED] or rows
     return [
         pb.ExplainedCheck(
             code=CODE_NUMBERS[row.code],  # type: ignore[arg-type]  # enum values are ints at run time
@@ -318,7 +333,7 @@ def explained_messages(rows: Sequence[Explained]) -> list[pb.ExplainedCheck]:
 def permissions_message(permissions: Permissions) -> pb.ListPermissionsResponse:
     """Return the wire form of what a session may do."""
     return pb.ListPermissionsResponse(
-        reasons=reason_messages(permissions.denials),
+        reasons=reason_messages(tellable(permissions.denials)),
         permissions=[
             pb.Permission(action=one.action, resource=one.resource, conditions=one.conditions)
             for one in permissions.permissions

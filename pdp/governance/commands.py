@@ -80,8 +80,11 @@ def revoke(
 def revived(fact: AnyFact, known: AnyFact | None) -> str:
     """Return why a fact may not be written over the one that is known; empty if it may.
 
-    What has ended stays ended, also when a file that still has it open is imported once more.
+    What has ended stays ended, also when a file that still has it open is imported once more; and a revocation is not
+    lifted by writing another one over it.
     """
+    if isinstance(fact, Revocation) and isinstance(known, Revocation) and _names(fact) != _names(known):
+        return f"revocation `{fact.id}` is of {known.target} `{known.target_id}`; another target needs an id of its own"
     final = _FINAL.get(type(fact), frozenset())
     if type(known) is not type(fact) or getattr(known, "state", "") not in final:
         return ""
@@ -89,6 +92,10 @@ def revived(fact: AnyFact, known: AnyFact | None) -> str:
     if before == after:
         return ""
     return f"{KIND_OF[type(fact)]} `{fact.id}` is {before}, which is final; it cannot become {after} again"
+
+
+def _names(revocation: Revocation) -> tuple[RevocationTarget, str]:
+    return revocation.target, revocation.target_id
 
 
 def complete_task(task: AnyFact | None, id_: str) -> Plan | Refusal:

@@ -14,6 +14,7 @@ from pdp.core.model import AnyFact, Change, FactKind, Instant, Revision
 from pdp.core.snapshot import Snapshot
 from pdp.evidence.record import ChangeRecord
 from pdp.evidence.trace import Ids, TraceContext, parse_traceparent
+from pdp.evidence.trouble import EvidenceError
 from pdp.governance.commands import Plan
 from pdp.state.store import FactRef, Origin, Page, Store
 
@@ -40,8 +41,7 @@ class NotInForceError(Exception):
     """A change was committed, but this sidecar has not applied it in time; it will."""
 
 
-_MOST_MISSING = 1000
-"""More changes than can be under way when a process dies."""
+_COMMITS_PER_READ = 256
 
 
 class Author(Struct, frozen=True):
@@ -100,25 +100,32 @@ class Desk:
         if not await self._replica.applied(revision, timeout_s):
             message = f"revision {revision} is committed, but not yet in force here"
             raise NotInForceError(message)
-        if written is not None:
-            await written
+        await self._on_disk(written, _record(revision, plan.changes, origin, author.method, trace))
         return revision
+
+    async def _on_disk(self, written: asyncio.Future[None] | None, record: ChangeRecord) -> None:
+        """Wait for a record; if it fails keep it for when the disk is back, for the change has happened."""
+        try:
+            if written is not None:
+                await written
+        except EvidenceError:
+            self._changes.record_change(record, durable=False)
+            raise
 
     async def record_missing(self, after: Revision) -> int:
         """Record the changes behind a revision that a crash kept from the journal; return how many there were.
 
-        The store's change log has them; only the last step, the record, is missing. Bounded: a journal that has lost
-        more than a crash can lose is for a person to look at, so beyond the bound the changes stay in the store's log.
+        The store's change log has them; only the last step, the record, is missing.
         """
-        commits = await self._store.history(after, _MOST_MISSING)
-        if len(commits) == _MOST_MISSING:
-            return 0
-        written = [
-            self._changes.record_change(_record(one.revision, one.changes, one.origin, "", None), durable=True)
-            for one in commits
-        ]
-        await asyncio.gather(*(future for future in written if future is not None))
-        return len(commits)
+        missing = 0
+        while commits := await self._store.history(after + missing, _COMMITS_PER_READ):
+            written = [
+                self._changes.record_change(_record(one.revision, one.changes, one.origin, "", None), durable=True)
+                for one in commits
+            ]
+            await asyncio.gather(*(future for future in written if future is not None))
+            missing += len(commits)
+        return missing
 
     async def read(self, kind: FactKind, id_: str) -> AnyFact | None:
         """Return one fact as the store has it, or None."""

@@ -9,7 +9,8 @@ Rule 3: while the files are at fault, the last good set stays.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+import re
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from importlib import resources
 from pathlib import Path
@@ -104,13 +105,29 @@ def _paths_below(directory: Path, root: Path, seen: set[Path], problems: list[Pr
         if not real.is_relative_to(root):
             problems.append(_problem(path, f"is a link that leads out of `{root}`"))
         elif real.is_dir():
-            if path.name != "schema" and real not in seen:
+            if path.name == "schema":
+                problems += _hidden_policies(path.rglob("*.yaml"))
+            elif real not in seen:
                 seen.add(real)
                 yield from _paths_below(path, root, seen, problems)
-        elif path.suffix == ".yml":
-            problems.append(_problem(path, "is not read: name it `.yaml`"))
-        elif path.suffix == ".yaml" and not _is_for_scenarios(path.name):
+        elif path.suffix != ".yaml":
+            if path.suffix.lower() in _NEARLY_YAML:
+                problems.append(_problem(path, "is not read: name it `.yaml`"))
+        elif not _is_for_scenarios(path.name):
             yield path
+        else:
+            problems += _hidden_policies([path])
+
+
+def _hidden_policies(paths: Iterable[Path]) -> Iterator[Problem]:
+    """Yield a problem for each file that its name or folder keeps from being read, although it holds a policy."""
+    for path in paths:
+        if path.is_file() and _POLICY_KEY.search(path.read_bytes()):
+            yield _problem(path, "holds a policy, but lies among, or is named as, what is not read as one")
+
+
+_NEARLY_YAML = (".yaml", ".yml")
+_POLICY_KEY = re.compile(rb"^(?:- +)?policy *:", re.MULTILINE)
 
 
 def _is_for_scenarios(name: str) -> bool:
@@ -118,6 +135,8 @@ def _is_for_scenarios(name: str) -> bool:
 
 
 def _read(path: Path) -> PolicyFile:
+    if not path.is_file():
+        raise DocumentError((_problem(path, "is not a regular file"),))
     try:
         text = path.read_bytes()
     except OSError as error:

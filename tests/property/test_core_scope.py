@@ -54,14 +54,16 @@ def patterns(kind: type[Scope]) -> st.SearchStrategy[str]:
     """Return well-formed patterns."""
     star = st.just("*")
     least = 1 if kind is ResourceScope else 0
-    inner = st.lists(segments(kind) | star, min_size=least, max_size=3)
+    lawful = segments(kind).filter(bool) if kind is ActionScope else segments(kind)
+    first = types(kind).filter(bool) if kind is ActionScope else types(kind)
+    inner = st.lists(lawful | star, min_size=least, max_size=3)
     longer = st.builds(
-        lambda first, rest, tail: joined(kind, [first, *rest, *tail]),
-        types(kind) | star,
+        lambda one, rest, tail: joined(kind, [one, *rest, *tail]),
+        first | star,
         inner,
         st.sampled_from([[], ["**"]]),
     )
-    short = st.builds(lambda first: joined(kind, [first, "**"]), types(kind) | star)
+    short = st.builds(lambda one: joined(kind, [one, "**"]), first | star)
     return (longer | short | st.just("**")).filter(bool)
 
 

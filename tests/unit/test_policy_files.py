@@ -196,3 +196,14 @@ def test_the_place_of_an_error_inside_an_expression(tmp_path: Path, text: str, l
     expected_column = column + 2 if line == 1 else column
     (problem,) = problems(tmp_path)
     assert problem.startswith(f"p.yaml:{line + 4}:{expected_column}: "), problem
+
+
+@pytest.mark.parametrize("name", ["facts-database.yaml", "no-scenario-use.yaml", "schema/alter.yaml", "freeze.YAML"])
+def test_a_policy_under_a_name_that_is_not_read_is_refused(tmp_path: Path, name: str) -> None:
+    """It would be left out in silence otherwise."""
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("policy: freeze\nmatch: {actions: ['**'], resources: ['**']}\ndeny: [{name: all, cel: 'true'}]\n")
+
+    with pytest.raises(DocumentError):
+        load([tmp_path])

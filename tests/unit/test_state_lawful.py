@@ -135,9 +135,11 @@ def test_all_faults_are_found_at_once() -> None:
     assert [field for field, _ in found] == ["id", "not_before", "expires_at", "max_uses"]
 
 
-def test_a_revocation_of_another_target_may_hold_any_text() -> None:
-    """Only identities have patterns; a `*` elsewhere is a character."""
+def test_only_identities_are_revoked_by_pattern() -> None:
+    """Of what others name a `*` is a character; of our own facts it would be a pattern that revokes nothing."""
     assert faults_of(revocation(target=RevocationTarget.CREDENTIAL, target_id="a*")) == []
+    [(field, _)] = faults_of(revocation(target=RevocationTarget.SESSION, target_id="a*"))
+    assert field == "target_id"
 
 
 @pytest.mark.parametrize("value", [None, True, 3, -1.5, "a\nb", [1, [2]], {"a": {"b": None}}])

@@ -17,6 +17,7 @@ from pdp.core.case import Case
 from pdp.core.checks.row import Row
 from pdp.core.model import ApprovalState, Instant
 from pdp.core.policy.model import ApprovalRequirement
+from pdp.core.policy.ticket_form import matches
 from pdp.core.reasons import Code, Denial
 from pdp.core.snapshot import in_force
 from pdp.core.wording import instant_text
@@ -130,7 +131,8 @@ def not_independent(case: Case) -> Denial | None:
     for requirement in case.rules.approvals:
         if not requirement.independent:
             continue
-        if approval.approved_by in ("", approval.requested_by, case.subject, case.identity.owner):
+        interested = ("", approval.requested_by, case.subject, case.identity.owner)
+        if approval.approved_by in interested or any(one.identity == approval.approved_by for one in case.ancestors):
             message = (
                 f"policy `{requirement.policy}` requires an approver other than requester, identity and owner; "
                 f"approval `{approval.id}` was given by `{approval.approved_by}`"
@@ -143,7 +145,7 @@ def ticket_required(case: Case) -> Denial | None:
     """A policy asks for a ticket of a form that the approval's is not."""
     approval = case.approval
     for requirement in case.rules.approvals:
-        if requirement.ticket is not None and requirement.ticket.fullmatch(approval.ticket) is None:
+        if requirement.ticket is not None and not matches(requirement.ticket, approval.ticket):
             shown = f"ticket `{approval.ticket}`" if approval.ticket else "no ticket"
             message = (
                 f"policy `{requirement.policy}` requires a ticket like `{requirement.ticket.pattern}`; "

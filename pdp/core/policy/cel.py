@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -28,6 +28,8 @@ Activation: TypeAlias = cel.Activation
 VARIABLES = ("context", "subject", "action", "resource", "session", "task", "approval", "signals", "now")
 """What an expression can read. All are maps of attributes but `now`, the decision's instant."""
 
+_LONGEST_MESSAGE = 200
+"""Characters of CEL's word for an error that are passed on; it may quote whatever the context holds."""
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _COMPILE_ERROR = re.compile(r"<input>:(\d+):(\d+): ([^\n]*)")
 _MISSING = re.compile(r'NOT_FOUND: Key not found in map : "(.*)"', re.DOTALL)
@@ -83,18 +85,21 @@ class Program:
 
     def holds(self, activation: Activation) -> bool:
         """Evaluate; raise AttributeMissingError or EvaluationError when there is no true or false."""
-        value = self._expression.eval(activation).plain_value()
+        try:
+            value = self._expression.eval(activation).plain_value()
+        except RuntimeError as error:  # beyond CEL's own bounds, such as its budget of iterations
+            raise EvaluationError(str(error)[:_LONGEST_MESSAGE]) from error
         if value is True or value is False:
             return bool(value)
         if isinstance(value, str):  # the binding answers an error with its text
             raise self._error(value)
-        message = f"is `{value!r}`, neither true nor false"
+        message = f"is `{value!r}`"[:_LONGEST_MESSAGE] + ", neither true nor false"
         raise EvaluationError(message)
 
     def _error(self, message: str) -> Exception:
         missing = _MISSING.fullmatch(message)
         if missing is None:
-            return EvaluationError(_worded(message))
+            return EvaluationError(_worded(message)[:_LONGEST_MESSAGE])
         key = missing.group(1)
         for path in self._paths:
             steps = path.split(".")
@@ -161,7 +166,10 @@ def _fault_of_literal(function: str, group: str, literal: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _in_cidr(address: str, network: str) -> bool:
-    return ip_address(address) in ip_network(network)
+    parsed = ip_address(address)
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped  # `::ffff:10.0.0.1` is 10.0.0.1, and must not slip past a rule about it
+    return parsed in ip_network(network)
 
 
 def _in_hours(moment: datetime, hours: str, zone: str) -> bool:

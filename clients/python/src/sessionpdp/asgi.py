@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sessionpdp.guard import decide_async
+from sessionpdp.guard import decide_async, unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -52,7 +52,7 @@ class GuardMiddleware:
         self._app = app
         self._pdp = pdp
         self._rule = rule
-        self._open_paths = frozenset(open_paths)
+        self._open_paths = unguarded("open_paths", open_paths)
         self._fulfil = fulfil or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

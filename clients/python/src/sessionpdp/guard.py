@@ -20,7 +20,7 @@ from sessionpdp.decision import Decision, GuardCode, Obligation
 from sessionpdp.request import Attributes, Check, CheckFields, Credential, InvalidCheck
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterator
 
     from sessionpdp.request import Action, Resource, Subject
 
@@ -71,6 +71,14 @@ class AsyncGuarding:
     ) -> AsyncIterator[Decision]:
         """Run the block after an allow, as `Guarding.guard` does."""
         yield (await self.check(timeout=timeout, **fields)).require()
+
+
+def unguarded(parameter: str, names: Collection[str]) -> frozenset[str]:
+    """Return the names that need no check; raise TypeError for a text, whose characters or parts would all be open."""
+    if isinstance(names, str):
+        message = f"{parameter} must be a collection of names, not the text `{names}`"
+        raise TypeError(message)
+    return frozenset(names)
 
 
 def decide(pdp: Checker, build_check: Callable[[], Check | None], fulfil: Fulfil) -> Decision:

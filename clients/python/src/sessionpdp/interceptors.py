@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import grpc
 
-from sessionpdp.guard import decide, decide_async
+from sessionpdp.guard import decide, decide_async, unguarded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
@@ -89,7 +89,7 @@ class GuardInterceptor(grpc.ServerInterceptor):
     ) -> None:
         """Take the rule of each full method name, and the methods that need none."""
         self._pdp = pdp
-        self._rules = _Rules(rules, open_methods)
+        self._rules = _Rules(rules, unguarded("open_methods", open_methods))
         self._fulfil = fulfil or {}
 
     def intercept_service(
@@ -136,7 +136,7 @@ class AsyncGuardInterceptor(grpc.aio.ServerInterceptor):
     ) -> None:
         """Take the rule of each full method name, and the methods that need none."""
         self._pdp = pdp
-        self._rules = _Rules(rules, open_methods)
+        self._rules = _Rules(rules, unguarded("open_methods", open_methods))
         self._fulfil = fulfil or {}
 
     async def intercept_service(
