@@ -87,7 +87,7 @@ class Telemetry(Struct, frozen=True, kw_only=True):
 
     otlp_endpoint: str = ""
     """`http://host:port` (plain text) or `https://host:port` of an OTLP/gRPC collector; empty: nothing is exported."""
-    sample_ratio: float = 0.1
+    sample_ratio: float = 0.01
     """Share of routine allows without a parent whose spans are exported; denials and durable decisions always are."""
     resource_ids: bool = False
     """Whether spans carry resource ids, which may be personal."""
