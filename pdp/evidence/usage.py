@@ -23,7 +23,7 @@ from pdp.core.model import Instant, Revision
 from pdp.core.snapshot import Use
 from pdp.evidence.instants import instant_text, parse_instant
 from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord
-from pdp.evidence.segments import segments_of
+from pdp.evidence.segments import first_sequence_of, segments_of
 from pdp.evidence.trouble import JournalDamagedError
 
 _LOG = logging.getLogger(__name__)
@@ -146,10 +146,16 @@ class UseLedger:
 def restore_uses(directory: Path) -> Restored:
     """Fold all uses of a journal; read-only but for checkpoints that are missing.
 
-    A torn last line is no record and is passed over. Raises JournalDamagedError if any other line is no record.
+    A torn last line is no record and is passed over. Raises JournalDamagedError if any other line is no record, or if
+    the first segment is missing.
     """
     total, last = UseFold(), UseFold()
     segments = segments_of(directory)
+    if segments and first_sequence_of(segments[0]) != 1:
+        message = (
+            f"the journal begins with segment `{segments[0].name}`: without the earlier ones uses would be forgotten"
+        )
+        raise JournalDamagedError(message)
     for segment in segments:
         sealed = segment != segments[-1]
         last = (_read_checkpoint(segment) if sealed else None) or _fold_segment(segment, sealed=sealed)

@@ -188,3 +188,12 @@ async def test_uses_survive_restarts_of_a_rotating_journal(tmp_path: Path) -> No
         counted = restore_uses(tmp_path).session_uses
         segment.with_suffix(".uses").unlink()
         assert counted == restore_uses(tmp_path).session_uses == {"s-1": Use(20, Instant(NOW + 19))}
+
+
+def test_a_missing_first_segment_stops_the_restore(tmp_path: Path) -> None:
+    """Its uses would be forgotten, and a limit be open again."""
+    write(tmp_path, allow(1))
+    write(tmp_path, allow(2))
+    segments_of(tmp_path)[0].unlink()
+    with pytest.raises(JournalDamagedError, match="the journal begins with segment"):
+        restore_uses(tmp_path)

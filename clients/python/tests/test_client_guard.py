@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sessionpdp import AccessDenied, Obligation, guarded
+from sessionpdp.guard import unguarded
 from sessionpdp.testing import FakeAsyncPDP, FakePDP
 
 if TYPE_CHECKING:
@@ -199,3 +200,10 @@ async def test_an_asynchronous_handler_is_awaited() -> None:
 
     with pytest.raises(TypeError, match="is asynchronous, its guard is not"):
         unfulfilled()
+
+
+@pytest.mark.parametrize("parameter", ["open_paths", "open_methods"])
+def test_a_text_is_not_taken_for_a_collection_of_names(parameter: str) -> None:
+    """Each of its characters, or each part of it, would be open."""
+    with pytest.raises(TypeError, match=parameter):
+        unguarded(parameter, "/healthz")
