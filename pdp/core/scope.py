@@ -46,6 +46,9 @@ class Scope:
     SEPARATORS: ClassVar[str]
     """The separator behind the first segment, then the one behind each further segment."""
 
+    segments: ClassVar[staticmethod[[str], list[str]]]
+    """Splits a pattern or value of this kind into its segments."""
+
     patterns: tuple[str, ...]
     covers: Callable[[str], object]
     """Truthy when any of the patterns covers a value. The cheapest callable that decides it: for one exact pattern its
@@ -56,11 +59,6 @@ class Scope:
         self.patterns = tuple(patterns)
         matcher = _matcher(type(self), self.patterns)
         self.covers = _Remembering(matcher).__getitem__ if type(self) is ActionScope else matcher
-
-    @classmethod
-    def segments(cls, text: str) -> list[str]:
-        """Split a pattern or value of this kind into its segments."""
-        raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and isinstance(other, Scope) and other.patterns == self.patterns
@@ -77,11 +75,7 @@ class ActionScope(Scope):
 
     __slots__ = ()
     SEPARATORS = ".."
-
-    @classmethod
-    def segments(cls, text: str) -> list[str]:
-        """Split at dots."""
-        return action_segments(text)
+    segments = staticmethod(action_segments)
 
 
 class ResourceScope(Scope):
@@ -89,11 +83,7 @@ class ResourceScope(Scope):
 
     __slots__ = ()
     SEPARATORS = ":/"
-
-    @classmethod
-    def segments(cls, text: str) -> list[str]:
-        """Split at the first colon and at slashes."""
-        return resource_segments(text)
+    segments = staticmethod(resource_segments)
 
 
 class IdentityScope(Scope):
@@ -101,18 +91,7 @@ class IdentityScope(Scope):
 
     __slots__ = ()
     SEPARATORS = "//"
-
-    @classmethod
-    def segments(cls, text: str) -> list[str]:
-        """Split at slashes."""
-        return identity_segments(text)
-
-
-_SPLITS: Mapping[type[Scope], Callable[[str], list[str]]] = {
-    ActionScope: action_segments,
-    ResourceScope: resource_segments,
-    IdentityScope: identity_segments,
-}
+    segments = staticmethod(identity_segments)
 
 
 _NEVER_ASKED: Mapping[type[Scope], frozenset[str]] = {
@@ -253,7 +232,7 @@ class ScopeIndex:
 
     def __init__(self, kind: type[Scope], scopes: Iterable[Iterable[str]]) -> None:
         """Index the patterns of scope number 0, 1, …; raise PatternError for a malformed one."""
-        self._split = _SPLITS[kind]
+        self._split = kind.segments
         self._root = _Node()
         for number, patterns in enumerate(scopes):
             for pattern in patterns:

@@ -198,10 +198,6 @@ class Snapshot:
             return self.identities[pattern]
         return None
 
-    def identity_of(self, subject: str) -> Identity | None:
-        """Return the most specific record that covers the subject: its own, else that of its closest family."""
-        return self.identities.get(subject) or self.family_of(subject)
-
     def revoked(self, target: RevocationTarget) -> Revoked:
         """Return the revocations of one kind of target."""
         match target:

@@ -198,16 +198,23 @@ def test_a_sidecar_says_what_to_do_next_and_stops_when_told(folder: Path) -> Non
 def test_a_sidecar_behind_mutual_tls_is_asked_and_governed(folder: Path) -> None:
     """With an authority, a certificate and its key; without them it is as if nobody were there."""
     decisions, administration = (f"localhost:{free_port()}" for _ in range(2))
-    authority = Authority()
+    authority, administrators = Authority(), Authority("the administrators' authority")
     certificate, key, client_ca = authority.server_files(folder)
-    client_key, client_certificate = authority.issue([x509.UniformResourceIdentifier("spiffe://example.org/caller")])
-    (folder / "client.key").write_bytes(client_key)
-    (folder / "client.pem").write_bytes(client_certificate)
+    (folder / "administrators").mkdir()
+    admin_ca = administrators.server_files(folder / "administrators")[2]
+    for name, issuer in (("client", authority), ("admin", administrators)):
+        own_key, own_certificate = issuer.issue([x509.UniformResourceIdentifier("spiffe://example.org/caller")])
+        (folder / f"{name}.key").write_bytes(own_key)
+        (folder / f"{name}.pem").write_bytes(own_certificate)
     tls = {"certificate": str(certificate), "key": str(key), "client_ca": str(client_ca)}
-    doors = {"decisions": {"address": decisions, "tls": tls}, "administration": {"address": administration, "tls": tls}}
+    doors = {
+        "decisions": {"address": decisions, "tls": tls},
+        "administration": {"address": administration, "tls": tls | {"client_ca": str(admin_ca)}},
+    }
     (folder / "pdp.yaml").write_text(json.dumps(doors))
     (folder / "tasks.yaml").write_text("tasks: [{id: t-1}]\n")
     shown = ["--ca", client_ca.name, "--cert", "client.pem", "--key", "client.key"]
+    shown_to_admin = ["--ca", client_ca.name, "--cert", "admin.pem", "--key", "admin.key"]
     serving = subprocess.Popen(
         [*PDP, "serve", "--config", "pdp.yaml"],
         cwd=folder,
@@ -219,7 +226,7 @@ def test_a_sidecar_behind_mutual_tls_is_asked_and_governed(folder: Path) -> None
     assert serving.stderr is not None
     assert next(serving.stderr) == "ready\n"
     asked = run(folder, "check", *QUESTION, "--target", decisions, *shown)
-    governed = run(folder, "import", "tasks.yaml", "--admin", administration, *shown)
+    governed = run(folder, "import", "tasks.yaml", "--admin", administration, *shown_to_admin)
     without = run(folder, "check", *QUESTION, "--target", decisions)
     serving.terminate()
     serving.communicate(timeout=30)
