@@ -18,9 +18,9 @@ from pdp.cli.trouble import CommandError
 from pdp.core.model import AnyFact, FactKind, Instant, RevocationTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from sessionpdp.v1 import facts_pb2
+    from sessionpdp.v1 import facts_pb2, governance_pb2
     from sessionpdp.v1.governance_pb2_grpc import GovernanceServiceStub
 
 
@@ -118,6 +118,12 @@ _REVOKE_HELP = help_text(
 )
 
 
+def _fill_instants(request: governance_pb2.RevokeRequest, given: Mapping[str, str]) -> None:
+    for name, text in given.items():
+        if text:
+            getattr(request, name).FromNanoseconds(_instant(name, text))
+
+
 @with_options(door=administration_of)
 def revoke(
     door: Door,
@@ -149,9 +155,7 @@ def revoke(
 
     number = facts_pb2.RevocationTarget.Value(f"REVOCATION_TARGET_{target.upper()}")
     request = governance_pb2.RevokeRequest(target=number, target_id=id_, reason=reason, source=source)
-    for name, text in (("effective_at", effective_at), ("expires_at", expires_at)):
-        if text:
-            getattr(request, name).FromNanoseconds(_instant(name, text))
+    _fill_instants(request, {"effective_at": effective_at, "expires_at": expires_at})
     with administering(door) as governance:
         answer = governance.Revoke(request, timeout=door.timeout_s)
         known = target not in _FACT_OF or _is_known(governance, _FACT_OF[target], id_, door)

@@ -82,6 +82,10 @@ class Question:
         return cast("str", value)
 
 
+_CREDENTIAL_MEMBERS = ("id", "issuer", "subject", "issued_at", "expires_at")
+"""Members of a credential, in the order of the options of `whose_of`."""
+
+
 def whose_of(
     *,
     subject: Annotated[str, _asked("--subject", "Identity that acts.", "ID")] = "",
@@ -107,20 +111,14 @@ def whose_of(
     credential_expires_at: Annotated[str, _shown("--credential-expires-at", "Its end, in RFC 3339.", "TIME")] = "",
 ) -> Given:
     """Return the members of a request that say who acts, and in which circumstances."""
-    credential = {
-        "id": credential_id,
-        "issuer": credential_issuer,
-        "subject": credential_subject,
-        "issued_at": credential_issued_at,
-        "expires_at": credential_expires_at,
-    }
+    shown = (credential_id, credential_issuer, credential_subject, credential_issued_at, credential_expires_at)
     return _without_empty(
         {
             "subject": _without_empty({"id": subject, "type": subject_type}),
             "session_id": session,
             "task_id": task,
             "context": {**_json_context(context_json), **_typed_context(context or ())},
-            "credential": _without_empty(dict(credential)),
+            "credential": _without_empty(dict(zip(_CREDENTIAL_MEMBERS, shown, strict=True))),
             "at_least_revision": at_least_revision,
         }
     )

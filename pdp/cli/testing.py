@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,11 @@ _TEST_HELP = help_text(
     examples=["pdp test policies/", "pdp test policies/ --filter release --junit report.xml"],
     exits="0 all passed, 1 a scenario failed, 2 error, also when a file cannot be read or there is none",
 )
+
+
+def _none_found(paths: Sequence[Path], filter_: str) -> CommandError:
+    selected = f" that `{filter_}` selects" if filter_ else ""
+    return CommandError(f"no scenarios were found in {', '.join(f'`{path}`' for path in paths)}{selected}")
 
 
 def run_tests(
@@ -59,9 +65,7 @@ def run_tests(
     elif results.results:
         show(results_view(results))
     if not results.results:
-        selected = f" that `{filter_}` selects" if filter_ else ""
-        message = f"no scenarios were found in {', '.join(f'`{path}`' for path in paths)}{selected}"
-        raise CommandError(message)
+        raise _none_found(paths, filter_)
     raise typer.Exit(EXIT_ERROR if unreadable(results) else int(not results.passed))
 
 

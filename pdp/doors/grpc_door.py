@@ -86,7 +86,8 @@ class GrpcDoor:
     def service(self, name: str, methods: Sequence[Method]) -> grpc.GenericRpcHandler:
         """Return the handler of one service.
 
-        Each has a bound of its own: a flood of checks must keep neither health probes nor revocations out.
+        Each has a bound of its own on calls: a flood of checks must keep neither health probes nor revocations out.
+        Streams and watches share the one bound of their listener (`listening`).
         """
         admission = Admission(self._most_calls)
         handlers = {method.name: self._handler(method, admission) for method in methods}

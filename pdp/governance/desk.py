@@ -94,13 +94,13 @@ class Desk:
         origin = Origin(author.actor, author.reason, trace.traceparent, Instant(time.time_ns()))
         expected = {FactRef(kind, id_): revision for (kind, id_), revision in plan.expected.items()}
         revision = await self._store.commit(plan.changes, origin, expected=expected)
-        written = self._changes.record_change(
-            _record(revision, plan.changes, origin, author.method, trace), durable=True
-        )
-        if not await self._replica.applied(revision, timeout_s):
+        record = _record(revision, plan.changes, origin, author.method, trace)
+        written = self._changes.record_change(record, durable=True)
+        in_force = await self._replica.applied(revision, timeout_s)
+        await self._on_disk(written, record)
+        if not in_force:
             message = f"revision {revision} is committed, but not yet in force here"
             raise NotInForceError(message)
-        await self._on_disk(written, _record(revision, plan.changes, origin, author.method, trace))
         return revision
 
     async def _on_disk(self, written: asyncio.Future[None] | None, record: ChangeRecord) -> None:
