@@ -13,9 +13,7 @@ from pathlib import Path
 
 import grpc
 import structlog
-from grpc_health.v1 import health_pb2
 from opentelemetry.sdk.trace.export import SpanExporter
-from sessionpdp.v1 import decision_pb2, governance_pb2
 
 from pdp.clock import Clock, SystemClock
 from pdp.core.model import Attribute, Instant, Revision
@@ -25,18 +23,25 @@ from pdp.core.wording import SECOND
 from pdp.doors.callers import Callers
 from pdp.doors.decision_handlers import BatchBounds, DecisionHandlers
 from pdp.doors.decision_point import Bounds, DecisionPoint
-from pdp.doors.governance_handlers import GovernanceHandlers
-from pdp.doors.grpc_door import Exchange, GrpcDoor, Method, ServerStream, Unary
+from pdp.doors.fact_handlers import FactHandlers
+from pdp.doors.governance_handlers import CommandHandlers, ImportHandlers
+from pdp.doors.governing import Governed
+from pdp.doors.grpc_door import Admits, GrpcDoor, Method
 from pdp.doors.health import HealthHandlers
 from pdp.doors.listening import listen
+from pdp.doors.principals import Principals
 from pdp.doors.reflection import handlers as reflection_handlers
+from pdp.doors.review_handlers import ReviewHandlers
+from pdp.doors.services import DECISIONS, GOVERNANCE, HEALTH, decision_methods, governance_methods, health_methods
+from pdp.doors.story_handlers import StoryHandlers
 from pdp.doors.watching import WatchHub
 from pdp.evidence.disk import Disk
 from pdp.evidence.evidence import Evidence, EvidenceSettings
 from pdp.evidence.metrics import Gauges
-from pdp.evidence.record import LifecycleRecord
+from pdp.evidence.record import LapseMark, LifecycleRecord
 from pdp.evidence.trace import Ids
 from pdp.governance.desk import Desk
+from pdp.governance.lapses import Lapses
 from pdp.settings import Listener, Settings
 from pdp.state.document import Problem
 from pdp.state.policy_files import PolicyWatcher
@@ -47,9 +52,6 @@ from pdp.state.store import Store, StoreUnusableError
 
 log = structlog.get_logger()
 
-DECISIONS = "sessionpdp.v1.DecisionService"
-GOVERNANCE = "sessionpdp.v1.GovernanceService"
-HEALTH = "grpc.health.v1.Health"
 VERSION = version("sessionpdp-server")
 
 _HEALTH_EVERY_S = 0.1
@@ -108,7 +110,7 @@ class Sidecar:
             self.snapshot.policies = load_policies([Path(directory) for directory in settings.policies])
         store = await SqliteStore.open(settings.database, heartbeat_s=settings.state.heartbeat / SECOND)
         self._store = store
-        recorded = self._restore(await store.latest_time())
+        recorded, lapsed = self._restore(await store.latest_time())
         await _refuse_older_store(store, recorded)
         replica = Replica(store, self.snapshot, max_staleness=settings.state.max_staleness, monotonic=self._monotonic)
         self.replica = replica
@@ -118,20 +120,14 @@ class Sidecar:
         self.watches = watches
         point.on_limited_use(watches.used)
         replica.subscribe(self._state_changed)
+        lapses = Lapses(self.snapshot, store, self.clock, self.evidence, self._ids, lapsed)
+        replica.foresee(lapses.foresee)
         decisions = DecisionHandlers(point, watches, BatchBounds(items=limits.batch))
         desk = Desk(store, self.snapshot, replica, self.clock, self.evidence, self._ids)
         missing = await desk.record_missing(recorded)
-        governance = GovernanceHandlers(desk, limits.facts)
-        await self._open(DECISIONS, decision_methods(decisions), settings.decisions, settings.decision_address(), "660")
-        await self._open(
-            GOVERNANCE,
-            governance_methods(governance),
-            settings.administration,
-            settings.administration_address(),
-            "600",
-        )
+        await self._open_doors(decision_methods(decisions), self._governance(desk))
         await replica.start()
-        self._run_forever(replica)
+        self._run_forever(replica, lapses)
         self._post_health()
         started: dict[str, Attribute] = {"version": VERSION, "revision": self.snapshot.revision}
         self._note("started", started | {"policies": self.snapshot.policies.version, "changes_recorded_late": missing})
@@ -162,19 +158,41 @@ class Sidecar:
         if self.watches is not None:
             self.watches.touch_all()
 
-    def _restore(self, latest_commit: Instant) -> Revision:
-        """Go on with the uses and the time that earlier runs have on record; return the latest change that is."""
+    def _restore(self, latest_commit: Instant) -> tuple[Revision, LapseMark | None]:
+        """Go on with the uses and the time that earlier runs have on record; return the latest change and lapse."""
         used = self.evidence.start()
         self.snapshot.session_uses.update(used.session_uses)
         self.snapshot.approval_uses.update(used.approval_uses)
         self.clock.not_before(used.latest)
         self.clock.not_before(latest_commit)
-        return used.revision
+        return used.revision, used.lapse
 
-    async def _open(self, name: str, methods: Sequence[Method], listener: Listener, address: str, mode: str) -> None:
+    def _governance(self, desk: Desk) -> list[Method]:
+        settings, snapshot, usage, commands = self.settings, self.snapshot, self.evidence.usage, CommandHandlers(desk)
+        return governance_methods(
+            Governed(self.evidence, settings.limits.calls),
+            commands,
+            ImportHandlers(desk, settings.limits.facts),
+            FactHandlers(desk, snapshot),
+            ReviewHandlers(snapshot, desk.now, usage, settings.reviews, commands),
+            StoryHandlers(snapshot, desk.now, usage, settings.journal_dir),
+        )
+
+    async def _open_doors(self, decisions: Sequence[Method], governance: Sequence[Method]) -> None:
+        settings = self.settings
+        callers = Callers(settings.decisions.callers, required=settings.decisions.tls is not None)
+        await self._open(DECISIONS, decisions, callers, settings.decisions, settings.decision_address(), "660")
+        address = settings.administration_address()
+        principals = Principals(
+            settings.administration.principals, unix=address.startswith("unix:"), clock=self.clock.now
+        )
+        await self._open(GOVERNANCE, governance, principals, settings.administration, address, "600")
+
+    async def _open(
+        self, name: str, methods: Sequence[Method], admits: Admits, listener: Listener, address: str, mode: str
+    ) -> None:
         """Open one listener with a service, health and reflection."""
-        callers = Callers(listener.callers, required=listener.tls is not None)
-        door = GrpcDoor(callers, self.settings.limits.calls)
+        door = GrpcDoor(admits, self.settings.limits.calls)
         services = [name, HEALTH]
         server = await listen(
             address,
@@ -190,8 +208,9 @@ class Sidecar:
         self._doors.append(door)
         self._servers.append(server)
 
-    def _run_forever(self, replica: Replica) -> None:
+    def _run_forever(self, replica: Replica, lapses: Lapses) -> None:
         self._start(replica.run())
+        self._start(lapses.run())
         self._start(self._watch_health())
         directories = [Path(directory) for directory in self.settings.policies]
         if directories and not self._fixed_policies:
@@ -276,42 +295,6 @@ async def _refuse_older_store(store: Store, recorded: Revision) -> None:
             "put the newer database back, or move the journal away to go on with what is lost"
         )
         raise StoreUnusableError(message)
-
-
-def decision_methods(handlers: DecisionHandlers) -> list[Method]:
-    """Return the methods of DecisionService."""
-    pb = decision_pb2
-    return [
-        Unary("Check", pb.CheckRequest, handlers.check),
-        Unary("CheckBatch", pb.CheckBatchRequest, handlers.check_batch),
-        Exchange("CheckStream", pb.CheckStreamRequest, handlers.check_stream),
-        Unary("Explain", pb.ExplainRequest, handlers.explain),
-        ServerStream("Watch", pb.WatchRequest, handlers.watch),
-        Unary("ListPermissions", pb.ListPermissionsRequest, handlers.list_permissions),
-    ]
-
-
-def governance_methods(handlers: GovernanceHandlers) -> list[Method]:
-    """Return the methods of GovernanceService."""
-    pb = governance_pb2
-    return [
-        Unary("ApplyFacts", pb.ApplyFactsRequest, handlers.apply_facts),
-        Unary("Revoke", pb.RevokeRequest, handlers.revoke),
-        Unary("CompleteTask", pb.CompleteTaskRequest, handlers.complete_task),
-        Unary("CloseSession", pb.CloseSessionRequest, handlers.close_session),
-        Unary("GetFact", pb.GetFactRequest, handlers.get_fact),
-        Unary("ListFacts", pb.ListFactsRequest, handlers.list_facts),
-    ]
-
-
-def health_methods(handlers: HealthHandlers) -> list[Method]:
-    """Return the methods of the health service."""
-    pb = health_pb2
-    return [
-        Unary("Check", pb.HealthCheckRequest, handlers.check),
-        Unary("List", pb.HealthListRequest, handlers.list),
-        ServerStream("Watch", pb.HealthCheckRequest, handlers.watch),
-    ]
 
 
 async def serve(settings: Settings, *, ready: Callable[[Sidecar], None] | None = None) -> None:

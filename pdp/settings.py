@@ -5,17 +5,24 @@ A configuration file is YAML with the fields of `Settings`. Every setting has a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pdp.core.model import Duration
-from pdp.core.scope import IdentityScope, PatternError
+from pdp.core.lawful import fault_of_text
+from pdp.core.model import Duration, Instant
+from pdp.core.scope import IdentityScope, PatternError, is_pattern
 from pdp.core.wording import SECOND
+from pdp.governance.review_queue import ReviewTimes
+from pdp.governance.roles import Role
+from pdp.governance.tokens import is_hash
 from pdp.state.document import Document, DocumentError, Problem, parse_yaml
 from pdp.state.fields import decode
+
+_L = TypeVar("_L", bound="Listener")
 
 _LONGEST_SOCKET_PATH = 107
 """Bytes that the kernel takes for the path of a Unix socket."""
@@ -43,6 +50,36 @@ class Listener(Struct, frozen=True, kw_only=True):
     tls: Tls | None = None
     callers: dict[str, list[str]] = {}
     """Patterns of subjects by pattern of caller: whom a caller may ask about besides itself."""
+
+
+class HashedToken(Struct, frozen=True, kw_only=True):
+    """A bearer token that ends."""
+
+    hash: str
+    """`sha256:` and 64 hexadecimal digits, as `pdp admin token` prints it."""
+    expires_at: Instant | None = None
+    """By the wall clock; None: never."""
+
+
+class PrincipalSettings(Struct, frozen=True, kw_only=True):
+    """Who administers: what it may do, and how it is told from others."""
+
+    roles: frozenset[Role] = frozenset()
+    groups: frozenset[str] = frozenset()
+    """Teams and boards it belongs to."""
+    identities: IdentityScope = IdentityScope([])
+    """Patterns of the identities it may ask for."""
+    certificates: list[str] = []
+    """A URI (a SPIFFE ID, or a pattern of them), `dns:<name>` or `cn:<name>` of a client certificate."""
+    tokens: list[str | HashedToken] = []
+    """Hashes of bearer tokens."""
+
+
+class Administration(Listener, frozen=True, kw_only=True):
+    """Where the administration door listens, and whom it knows."""
+
+    principals: dict[str, PrincipalSettings] = {}
+    """By name, which facts and evidence carry. `local` is whoever reaches a Unix socket without a token."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -103,11 +140,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     policies: list[str] = []
     """Directories of policies; the baseline always applies besides."""
     decisions: Listener = Listener()
-    administration: Listener = Listener()
+    administration: Administration = Administration()
     limits: Limits = Limits()
     state: State = State()
     journal: Journal = Journal()
     telemetry: Telemetry = Telemetry()
+    reviews: ReviewTimes = ReviewTimes()
     decision_log: bool = False
     """Whether each decision is also a log line on standard output."""
     drain: Duration = Duration(5 * SECOND)
@@ -164,7 +202,7 @@ def _relative_to(settings: Settings, base: Path) -> Settings:
     )
 
 
-def _listener_relative_to(listener: Listener, base: Path) -> Listener:
+def _listener_relative_to(listener: _L, base: Path) -> _L:
     if listener.tls is None:
         return listener
     tls = listener.tls
@@ -183,11 +221,14 @@ def _faults(settings: Settings, document: Document) -> Iterator[Problem]:
         "administration", settings.administration, settings.administration_address(), document
     )
     if settings.administration.callers:
-        message = "is for `decisions`: whom `client_ca` has certified may administer everything"
-        yield document.problem(("administration", "callers"), message)
+        yield document.problem(
+            ("administration", "callers"), "is for `decisions`: `principals` says who may administer"
+        )
+    yield from _faults_of_principals(settings.administration.principals, document)
+    yield from _faults_of_access(settings.administration, settings.administration_address(), document)
     tls, own = settings.decisions.tls, settings.administration.tls
     if tls is not None and own is not None and Path(tls.client_ca).resolve() == Path(own.client_ca).resolve():
-        message = "must not be that of `decisions`, or every caller could administer"
+        message = "must not be that of `decisions`: who may ask must not thereby reach administration"
         yield document.problem(("administration", "tls", "client_ca"), message)
     if settings.decision_address() == settings.administration_address():
         yield document.problem(("administration", "address"), "must differ from the address of `decisions`")
@@ -204,7 +245,7 @@ def _faults_of_values(settings: Settings, document: Document) -> Iterator[Proble
         yield document.problem(("telemetry", "otlp_endpoint"), f"`{endpoint}` must begin with `http://` or `https://`")
     if not 0 <= settings.telemetry.prometheus_port <= _LAST_PORT:
         yield document.problem(("telemetry", "prometheus_port"), f"must be between 0 and {_LAST_PORT}")
-    for group in ("limits", "journal"):
+    for group in ("limits", "journal", "reviews"):
         values: Struct = getattr(settings, group)
         for name in values.__struct_fields__:
             if getattr(values, name) < 1:
@@ -246,3 +287,57 @@ def _faults_of_patterns(name: str, caller: str, subjects: list[str], document: D
             IdentityScope([pattern])
         except PatternError as error:
             yield document.problem((name, "callers", caller), str(error))
+
+
+def _faults_of_principals(principals: Mapping[str, PrincipalSettings], document: Document) -> Iterator[Problem]:
+    claimed: dict[str, str] = {}
+    for name, principal in principals.items():
+        path = ("administration", "principals", name)
+        for text in (name, *principal.groups):
+            if fault := fault_of_text(text):
+                yield document.problem(path, f"a name {fault}")
+        for number, certificate in enumerate(principal.certificates):
+            place = (*path, "certificates", number)
+            if fault := _fault_of_certificate(certificate) or _fault_of_claim(claimed, certificate, name):
+                yield document.problem(place, fault)
+        for number, token in enumerate(principal.tokens):
+            place = (*path, "tokens", number)
+            hashed = token if isinstance(token, str) else token.hash
+            if not is_hash(hashed):
+                # What stands there may be the token itself, which must get into no log.
+                yield document.problem(place, "must be `sha256:` and 64 lower-case hexadecimal digits")
+            elif fault := _fault_of_claim(claimed, hashed, name):
+                yield document.problem(place, fault)
+
+
+def _fault_of_claim(claimed: dict[str, str], proof: str, name: str) -> str:
+    """Return a fault if a certificate or token is somebody's already; else note that it is this principal's."""
+    holder = claimed.setdefault(proof, name)
+    return "" if holder == name else f"is that of `{holder}` already: nobody could tell the two apart"
+
+
+def _fault_of_certificate(text: str) -> str:
+    if fault := fault_of_text(text):
+        return fault
+    kind, _, name = text.partition(":")
+    if kind in ("dns", "cn"):
+        return "must name somebody" if not name else "may be a pattern only if it is a URI" if is_pattern(name) else ""
+    if not name:
+        return f"`{text}` must be a URI, `dns:<name>` or `cn:<name>`"
+    try:
+        IdentityScope([text])
+    except PatternError as error:
+        return str(error)
+    return ""
+
+
+def _faults_of_access(administration: Administration, address: str, document: Document) -> Iterator[Problem]:
+    """Yield what would leave principals, or everybody, outside without a word."""
+    principals = administration.principals
+    for name, principal in principals.items():
+        if principal.certificates and administration.tls is None:
+            place = ("administration", "principals", name, "certificates")
+            yield document.problem(place, "need `tls`: without it nobody shows a certificate")
+    if not address.startswith("unix:") and not any(one.certificates or one.tokens for one in principals.values()):
+        message = f"nobody could administer at `{address}`: no principal has a certificate or a token"
+        yield document.problem(("administration", "principals"), message)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pdp.cli.options import CONNECTION, Ca, Certificate, Key, OptionalDataDir, Timeout
+from pdp.cli.options import CONNECTION, Ca, Certificate, Key, OptionalDataDir, Timeout, TokenFile
 from pdp.cli.trouble import CommandError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ DEFAULT_TIMEOUT_S = 5.0
 """People wait longer than services; a decision itself takes well under a millisecond."""
 DECISIONS_VARIABLE = "SESSIONPDP_TARGET"
 ADMINISTRATION_VARIABLE = "SESSIONPDP_ADMIN_TARGET"
+TOKEN_VARIABLE = "PDP_ADMIN_TOKEN"  # noqa: S105  # the name of a variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Door:
     data_dir: Path | None = None
     """The directory the target was taken from; None if it was named."""
     tls: Tls | None = None
+    token: str = field(default="", repr=False)
+    """What says who administers; empty: the transport does."""
 
 
 def decisions_of(
@@ -89,9 +92,11 @@ def administration_of(
     ca: Ca = None,
     cert: Certificate = None,
     key: Key = None,
+    token_file: TokenFile = None,
 ) -> Door:
-    """Return where facts are changed."""
-    return _door("--admin", admin, data_dir, ADMINISTRATION_VARIABLE, "admin.sock", timeout, _tls(ca, cert, key))
+    """Return where facts are changed, and as whom."""
+    door = _door("--admin", admin, data_dir, ADMINISTRATION_VARIABLE, "admin.sock", timeout, _tls(ca, cert, key))
+    return replace(door, token=_token(token_file))
 
 
 def _door(
@@ -116,6 +121,20 @@ def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> Tls | N
         return None
     message = "`--ca`, `--cert` and `--key` go together"
     raise CommandError(message)
+
+
+def _token(file: Path | None) -> str:
+    """Return the token of a file, or of the environment; never of the command line, which others can read."""
+    text = os.environ.get(TOKEN_VARIABLE, "") if file is None else _read(file).decode(errors="replace")
+    token = text.strip()
+    named = f"`${TOKEN_VARIABLE}`" if file is None else f"`{file}`"
+    if file is not None and not token:
+        message = f"{named} is empty"
+        raise CommandError(message)
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        message = f"{named} is no token: one has neither blanks nor other than ASCII letters"
+        raise CommandError(message)
+    return token
 
 
 def _credentials(door: Door) -> grpc.ChannelCredentials | None:
@@ -156,15 +175,20 @@ def asking(door: Door) -> Iterator[PDP]:
 
 @contextmanager
 def administering(door: Door) -> Iterator[GovernanceServiceStub]:
-    """Yield the stub of an administration door; errors of its calls become CommandError."""
+    """Yield the stub of an administration door, whose calls carry the token; their errors become CommandError."""
     import grpc  # noqa: PLC0415  # gRPC takes longer to load than `--help` to print
     from sessionpdp.transport import Endpoint  # noqa: PLC0415
     from sessionpdp.v1.governance_pb2_grpc import GovernanceServiceStub  # noqa: PLC0415
 
+    from pdp.cli.bearer import carrying  # noqa: PLC0415
     from pdp.cli.refusals import refusal_of  # noqa: PLC0415
 
-    with Endpoint.of(door.target, _credentials(door), ()).channel() as channel:
+    endpoint = Endpoint.of_administration(door.target, _credentials(door), ())
+    if door.token and not endpoint.keeps_secrets():
+        message = f"a token is not sent to `{door.target}` in plaintext"
+        raise CommandError(message, hint="`--ca`, `--cert` and `--key` make the connection mTLS")
+    with endpoint.channel() as channel:
         try:
-            yield GovernanceServiceStub(channel)
+            yield GovernanceServiceStub(carrying(door.token, channel))
         except grpc.RpcError as error:
             raise refusal_of(error, door) from error

@@ -22,7 +22,7 @@ def with_options(**groups: Callable[..., object]) -> Callable[[Callable[..., Non
             }
             command(**values, **given)
 
-        _declare(run, [*(each for parameters in shared.values() for each in parameters), *own])
+        declare(run, [*(each for parameters in shared.values() for each in parameters), *own])
         return run
 
     return decorate
@@ -32,8 +32,8 @@ def _parameters(function: Callable[..., object]) -> list[Parameter]:
     return list(signature(function, eval_str=True).parameters.values())
 
 
-def _declare(function: Callable[..., None], parameters: list[Parameter]) -> None:
-    """Make the function look as if it had these parameters: typer asks for signature and annotations."""
+def declare(function: Callable[..., None], parameters: list[Parameter]) -> None:
+    """Make a function look as if it had these parameters: typer asks for signature and annotations."""
     ordered = sorted(parameters, key=lambda each: each.default is not Parameter.empty)
     shown = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in ordered]
     annotations: Mapping[str, object] = {each.name: each.annotation for each in shown}

@@ -25,7 +25,7 @@ _SEQUENCE_WIDTH = 6
 
 def record_line(record: Record) -> Table:
     """Return a record as one line, folded beside its time: when, what, and about whom."""
-    tell = {"decision": _decision, "change": _change}.get(str(record.get("kind")), _event)
+    tell = _TELLERS.get(str(record.get("kind")), _event)
     table = Table.grid(padding=(0, 2))
     table.add_column(width=_SEQUENCE_WIDTH, justify="right", style=FAINT)
     table.add_column(no_wrap=True, style=FAINT)
@@ -49,10 +49,28 @@ def _change(record: Record) -> Text:
     several = [_mapping(change) for change in changes] if isinstance(changes, list) else []
     shown = ", ".join(f"{one.get('op')} {one.get('kind')}:{one.get('id')}" for one in several[:_ONLY_A_FEW])
     more = f" and {len(several) - _ONLY_A_FEW} more" if len(several) > _ONLY_A_FEW else ""
+    how = f"  ({record['method']})" if record.get("method") else ""
     why = f"  ({record['reason']})" if record.get("reason") else ""
     return Text.assemble(
-        (f"{'change':<6}  revision {record.get('revision')}", "cyan"), f"  {shown}{more}", (why, FAINT)
+        (f"{'change':<6}  revision {record.get('revision')}", "cyan"), f"  {shown}{more}", (how + why, FAINT)
     )
+
+
+def _administration(record: Record) -> Text:
+    outcome = str(record.get("outcome", "?"))
+    style = ALLOW if outcome == "permitted" else DENY
+    who = record.get("actor") or "nobody known"
+    why = "".join(f"  {record[member]}" for member in ("rule", "message") if record.get(member))
+    return Text.assemble(
+        (f"{'admin':<6}  {outcome.replace('_', ' ')}", style), f"  {record.get('method')} by {who}", (why, FAINT)
+    )
+
+
+def _lapse(record: Record) -> Text:
+    what = str(record.get("what", "?")).replace("_", " ")
+    whose = f"  of {record['identity_id']}" if record.get("identity_id") else ""
+    when = f"  (at {str(record.get('ended_at', ''))[:19]}Z)"
+    return Text.assemble((f"{'lapse':<6}  {what}", "yellow"), f"  {record.get('about')}{whose}", (when, FAINT))
 
 
 def _event(record: Record) -> Text:
@@ -60,6 +78,9 @@ def _event(record: Record) -> Text:
     said = " ".join(f"{name}={value}" for name, value in attributes.items())
     name = str(record.get("name", record.get("kind", "?"))).replace("_", " ")
     return Text.assemble((f"{'event':<6}  {name}", "magenta"), f"  {said}")
+
+
+_TELLERS = {"decision": _decision, "change": _change, "administration": _administration, "lapse": _lapse}
 
 
 def _mapping(value: object) -> Mapping[str, object]:

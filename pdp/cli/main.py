@@ -6,31 +6,88 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from pdp.cli import administering, asking, journals, serving, testing
+from pdp.cli.governing import (
+    administration,
+    approvals,
+    entitlements,
+    identities,
+    reviews,
+    revocations,
+    sessions,
+    tasks,
+)
 from pdp.cli.terminal import say_error, say_hint
 from pdp.cli.trouble import EXIT_ERROR, CommandError
 
 _NAMES = {"help_option_names": ["-h", "--help"]}
+_GOVERN, _ADMINISTER = "Govern", "Administer"
+
+
+_NOUNS = {
+    "identity": "Say who there is, and who answers for them.",
+    "entitlement": "Say what an identity is eligible for, and for how long.",
+    "approval": "Ask for consent, and give it.",
+    "break-glass": "Act in an emergency, to be reviewed afterwards.",
+    "task": "Begin and end the work that justifies access.",
+    "session": "Open access just in time, tell its story, end it.",
+    "revocation": "List what is revoked, and lift it.",
+    "review": "Decide what is to persist, by how it was used.",
+    "admin": "Make tokens for those who administer, and tell who one is.",
+}
+"""The groups of commands that govern."""
 
 
 def command_line() -> typer.Typer:
     """Return the whole command line."""
     app = _group("A policy decision point for governed sessions: ask it, govern it, test its policies, run it.")
-    task, session = _group("Complete tasks."), _group("Close sessions.")
-    policy, journal = _group("Check policies before they are in force."), _group("Read the journal of a sidecar.")
+    app.callback()(_options_of_all)
     asking.add_to(app)
-    administering.add_to(app, task, session)
+    _add_governing(app)
+    policy, journal = _group("Check policies before they are in force."), _group("Read the journal of a sidecar.")
     testing.add_to(app, policy)
     journals.add_to(journal)
     serving.add_to(app)
-    app.add_typer(task, name="task", rich_help_panel="Govern")
-    app.add_typer(session, name="session", rich_help_panel="Govern")
     app.add_typer(policy, name="policy", rich_help_panel="Judge policies")
     app.add_typer(journal, name="journal", rich_help_panel="Run")
     return app
+
+
+def _add_governing(app: typer.Typer) -> None:
+    nouns = {name: _group(help_) for name, help_ in _NOUNS.items()}
+    revocations.add_to(app, nouns["revocation"], _GOVERN)
+    administering.add_to(app, _ADMINISTER)
+    identities.add_to(nouns["identity"])
+    entitlements.add_to(nouns["entitlement"])
+    approvals.add_to(nouns["approval"], nouns["break-glass"])
+    tasks.add_to(nouns["task"])
+    sessions.add_to(nouns["session"])
+    reviews.add_to(nouns["review"])
+    administration.add_to(nouns["admin"])
+    for name, group in nouns.items():
+        app.add_typer(group, name=name, rich_help_panel=_ADMINISTER if name == "admin" else _GOVERN)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        serving.version()
+        raise typer.Exit
+
+
+def _options_of_all(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the versions of server, client and protocol.", callback=_say_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before any command; their callbacks have acted already."""
 
 
 def _group(help_: str) -> typer.Typer:

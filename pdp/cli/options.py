@@ -9,9 +9,9 @@ import typer
 
 CONNECTION = "where to ask"
 OUTPUT = "output"
+CHANGE = "how to change it"
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON for machines.", rich_help_panel=OUTPUT)]
-Reason: TypeAlias = Annotated[str, typer.Option("--reason", help="Why; recorded with the change.", metavar="TEXT")]
 OptionalDataDir: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -35,3 +35,6 @@ def _file(option: str, help_: str) -> object:
 Ca: TypeAlias = Annotated[Path | None, _file("--ca", "Authority that the sidecar's certificate is from, for mTLS.")]
 Certificate: TypeAlias = Annotated[Path | None, _file("--cert", "Certificate to show, for mTLS.")]
 Key: TypeAlias = Annotated[Path | None, _file("--key", "Its private key.")]
+TokenFile: TypeAlias = Annotated[
+    Path | None, _file("--token-file", "File with the bearer token that says who you are. (env: `PDP_ADMIN_TOKEN`)")
+]

@@ -9,10 +9,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, TypeAlias, cast
 
 import typer
 
+from pdp.cli.pairs import no_constant, pairs_of, typed
 from pdp.cli.request_file import Given, read_request
 from pdp.cli.trouble import CommandError
 
@@ -172,7 +173,7 @@ def _json_context(text: str) -> Given:
     if not text:
         return {}
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=no_constant)
     except ValueError as error:
         message = f"`--context-json` is not JSON: {error}"
         raise CommandError(message) from None
@@ -184,30 +185,12 @@ def _json_context(text: str) -> Given:
 
 def _typed_context(words: Sequence[str]) -> Given:
     context: Given = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not key or not equals:
-            message = f"`--context` must be `key=value`, got `{word}`"
-            raise CommandError(message)
+    for key, text in pairs_of("--context", words):
         if key in context:
             message = f"`--context {key}=…` is given twice"
             raise CommandError(message, hint=f"for a list: `--context '{key}=[1, 2]'`")
-        context[key] = _typed(text)
+        context[key] = typed(text)
     return context
-
-
-def _typed(text: str) -> object:
-    """Return the JSON value the text is, or the text itself."""
-    try:
-        return cast("object", json.loads(text, parse_constant=_no_constant))
-    except ValueError:
-        return text
-
-
-def _no_constant(name: str) -> NoReturn:
-    """Refuse `NaN` and `Infinity`, which Python reads but JSON does not have."""
-    message = f"`{name}` is not a value of JSON"
-    raise ValueError(message)
 
 
 def _properties(part: Given) -> Given | None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from pdp.cli.main import command_line
 
@@ -23,7 +23,9 @@ Results go to standard output, everything else to standard error, as `error: …
 (`NO_COLOR` turns it off, `FORCE_COLOR` on); what is piped is plain, one line a line. With `--json` a command prints one
 JSON object a line, whose members may become more but keep their names. `pdp --install-completion` completes commands
 and options in your shell. Options win over the environment: `SESSIONPDP_TARGET` says where decisions are asked for,
-`SESSIONPDP_ADMIN_TARGET` where facts are changed; without either it is the sockets in `./data`.
+`SESSIONPDP_ADMIN_TARGET` where facts are changed; without either it is the sockets in `./data`. Who changes them is
+said by the bearer token in `PDP_ADMIN_TOKEN` or in a file, by the client certificate, or by the Unix socket itself; no
+option takes a token, because others could read it there.
 """
 _UNSHOWN = frozenset({"help", "install_completion", "show_completion"})
 
@@ -50,12 +52,19 @@ def _section(path: str, command: TyperCommand) -> str:
     lines = [f"## `{path}`", "", f"    {path} {usage}", ""]
     lines += [line for paragraph in paragraphs for line in (paragraph, "")]
     shown = [parameter for parameter in command.get_params(context) if parameter.name not in _UNSHOWN]
-    shown.sort(key=lambda parameter: parameter.param_type_name != "argument")
+    shown.sort(key=_importance)
     records = [parameter.get_help_record(context) for parameter in shown]
     rows = [f"| `{_name(record[0])}` | {_cell(record[1])} |" for record in records if record is not None]
     if rows:
         lines += ["| option | meaning |", "|---|---|", *rows, ""]
     return "\n".join(lines)
+
+
+def _importance(parameter: object) -> tuple[bool, bool]:
+    """Put what a command is about first, and what all commands have last."""
+    if not isinstance(parameter, TyperOption):
+        return False, False
+    return True, bool(parameter.rich_help_panel)
 
 
 def _paragraph(text: str) -> str:

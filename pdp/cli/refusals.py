@@ -11,7 +11,7 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from pdp.cli.connections import Door, unreachable
+from pdp.cli.connections import TOKEN_VARIABLE, Door, unreachable
 from pdp.cli.trouble import CommandError
 
 _DOMAIN = "sessionpdp"
@@ -22,6 +22,11 @@ _WORDS: Mapping[grpc.StatusCode, str] = {
     grpc.StatusCode.PERMISSION_DENIED: "the sidecar does not permit this caller to do so",
     grpc.StatusCode.UNIMPLEMENTED: "what listens there does not offer this",
 }
+_HINTS: Mapping[str, str] = {
+    "ROLE_REQUIRED": "`pdp admin whoami` tells who you are and what your roles permit",
+    "CALLER_UNAUTHENTICATED": f"`--token-file` or `${TOKEN_VARIABLE}` says who you are",
+}
+"""What helps who administers, by reason."""
 
 
 class Violation(NamedTuple):
@@ -40,17 +45,37 @@ class RefusedError(CommandError):
         self.violations = tuple(violations)
 
 
+class _Said(NamedTuple):
+    """What an error says beyond its status; empty where it says nothing."""
+
+    reason: str
+    """In our own domain; another's does not count."""
+    metadata: Mapping[str, str]
+    violations: Sequence[Violation]
+    refusals: Sequence[tuple[str, str]]
+    """Rule, and message with its remedy, of all that stand against a command."""
+
+
 def refusal_of(error: grpc.RpcError, door: Door) -> CommandError:
     """Return the error to end the command with."""
     # Errors of calls have a status; the base class, which grpc declares for all of them, has none.
     code, details = (error.code(), error.details() or "") if isinstance(error, grpc.Call) else (None, "")
-    reason, violations = _details_of(error)
-    if violations:
-        fields = "; ".join(f"{field}: {message}" for field, message in violations)
-        return RefusedError(f"the request was refused: {fields}", violations=violations)
-    if code is grpc.StatusCode.UNAVAILABLE and not reason:
+    said = _said_by(error)
+    if said.violations:
+        fields = "; ".join(f"{field}: {message}" for field, message in said.violations)
+        return RefusedError(f"the request was refused: {fields}", violations=said.violations)
+    if said.refusals:
+        return _refused(details, said)
+    if code is grpc.StatusCode.UNAVAILABLE and not said.reason:
         return unreachable(door)
-    return _worded(code, details, reason, door)
+    return _worded(code, details, said.reason, door)
+
+
+def _refused(details: str, said: _Said) -> CommandError:
+    """Return every rule that stands against a command; what would satisfy the first is the hint."""
+    remedy = said.metadata.get("remedy", "")
+    first = f"{said.refusals[0][0]}: {details.removesuffix(f'; {remedy}')}"
+    return RefusedError(first, *(f"{rule}: {message}" for rule, message in said.refusals[1:]), hint=remedy)
 
 
 def no_decision(code: str, message: str, door: Door) -> CommandError:
@@ -78,7 +103,7 @@ def _worded(code: grpc.StatusCode | None, details: str, reason: str, door: Door)
         return RefusedError(message, hint="it is written whole or not at all: send less at once")
     words = _WORDS.get(code) if code is not None else None
     if reason:
-        return RefusedError(details)
+        return RefusedError(details, hint=_HINTS.get(reason, "") if door.option == "--admin" else "")
     return RefusedError(words or f"the call failed: {code.name if code else 'no status'}: {details}")
 
 
@@ -86,16 +111,22 @@ def _late(door: Door) -> CommandError:
     return CommandError(f"no answer from `{door.target}` within {door.timeout_s:g} s", hint="`--timeout` waits longer")
 
 
-def _details_of(error: grpc.RpcError) -> tuple[str, list[Violation]]:
-    """Return the reason in our own domain, if the error has one, and the fields it names."""
+def _said_by(error: grpc.RpcError) -> _Said:
     status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
-    reason = ""
+    info = error_details_pb2.ErrorInfo()
     violations: list[Violation] = []
+    refusals: list[tuple[str, str]] = []
     details: Iterable[any_pb2.Any] = status.details if status is not None else ()
     for detail in details:
-        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        if detail.Unpack(info) and info.domain == _DOMAIN:
-            reason = info.reason
+        found, bad, failed = (
+            error_details_pb2.ErrorInfo(),
+            error_details_pb2.BadRequest(),
+            error_details_pb2.PreconditionFailure(),
+        )
+        if detail.Unpack(found) and found.domain == _DOMAIN:
+            info = found
         elif detail.Unpack(bad):
             violations += [Violation(one.field, one.description) for one in bad.field_violations]
-    return reason, violations
+        elif detail.Unpack(failed):
+            refusals += [(one.type, one.description) for one in failed.violations]
+    return _Said(info.reason, info.metadata, violations, refusals)

@@ -50,6 +50,7 @@ def _failure_json(failure: Failure) -> dict[str, object]:
         "error": failure.error,
         "differences": [one._asdict() for one in failure.differences],
         "reasons": list(failure.reasons),
+        "remedy": failure.remedy,
     }
 
 
@@ -100,4 +101,6 @@ def _reasons(failure: Failure) -> Table:
     table.add_column(overflow="fold")
     for number, reason in enumerate(failure.reasons):
         table.add_row("because" if number == 0 else "and", quoted(reason))
+    if failure.remedy:
+        table.add_row("remedy", quoted(failure.remedy))
     return table

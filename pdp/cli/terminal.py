@@ -39,6 +39,12 @@ def show_text(text: str) -> None:
     sys.stdout.flush()
 
 
+def remark_text(text: str) -> None:
+    """Print what is not a result as it stands."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
 def say_error(message: str) -> None:
     """Print `error: …` on standard error."""
     _labelled("error", "bold red", message)

@@ -26,6 +26,13 @@ class Grant(Struct, frozen=True):
     ancestors: tuple[Session, ...]
     """The sessions it was delegated by, nearest first."""
 
+    @property
+    def entitlements(self) -> tuple[str, ...]:
+        """The ids of the session's entitlement and of its ancestors', each once."""
+        if not self.ancestors:
+            return (self.entitlement.id,)
+        return tuple(dict.fromkeys((self.entitlement.id, *(one.entitlement for one in self.ancestors))))
+
 
 class Found(Struct, frozen=True):
     """What a denied request was traced to, as far as it exists."""

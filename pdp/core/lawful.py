@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from pdp.core.model import (
@@ -19,6 +19,7 @@ from pdp.core.model import (
     ApprovalKind,
     ApprovalState,
     Attribute,
+    Consent,
     Entitlement,
     Identity,
     Revocation,
@@ -37,6 +38,9 @@ LAST_INSTANT = 253_402_300_800 * 1_000_000_000 - 1
 """The end of the year 9999, the last that RFC 3339 can write."""
 MAX_COUNT = (1 << 63) - 1
 MAX_VALUE_DEPTH = 32
+MAX_LISTED = 256
+"""Patterns of a scope, constraints of a session, values of a constraint: decisions look at each of them, and what is
+asked for is compared with what there is, one by one."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _CONTROL_IN_PROSE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -51,9 +55,9 @@ _REQUIRED: Mapping[type[AnyFact], tuple[str, ...]] = {
     Revocation: ("id", "target_id", "reason"),
     Signal: ("id", "about", "name"),
 }
-_INSTANTS = ("not_before", "expires_at", "certified_until", "review_due", "effective_at")
+_INSTANTS = ("not_before", "expires_at", "certified_until", "reviewed_at", "review_due", "effective_at", "at")
 _DURATIONS = ("credential_max_age", "max_session_ttl", "idle_timeout")
-_PROSE = ("reason",)
+_PROSE = ("reason", "justification")
 
 
 def faults_of(fact: AnyFact) -> list[Fault]:
@@ -75,6 +79,8 @@ def _faults_of_fields(fact: AnyFact) -> Iterator[Fault]:
             message = _fault_of_scope(value)
         elif isinstance(value, dict):
             message = _fault_of_attributes(value)
+        elif isinstance(value, tuple):
+            message = _fault_of_consents(value)
         elif value is None:
             message = ""
         else:
@@ -85,8 +91,8 @@ def _faults_of_fields(fact: AnyFact) -> Iterator[Fault]:
 
 def fault_of_text(text: str, *, required: bool = True, prose: bool = False) -> str:
     """Return why a text is no identifier (or, as prose, no line of reasoning), or nothing."""
-    if not text:
-        return "must not be empty" if required else ""
+    if required and not (text.strip() if prose else text):
+        return "must not be empty"
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -101,7 +107,19 @@ def fault_of_text(text: str, *, required: bool = True, prose: bool = False) -> s
 def _fault_of_scope(scope: Scope) -> str:
     if not scope.patterns:
         return "must have at least one pattern"
+    if fault := fault_of_many(scope.patterns):
+        return fault
     return next(filter(None, map(fault_of_text, scope.patterns)), "")
+
+
+def fault_of_many(listed: Collection[object]) -> str:
+    """Return why there are too many of something that is listed, or nothing."""
+    return "" if len(listed) <= MAX_LISTED else f"must have at most {MAX_LISTED}, has {len(listed)}"
+
+
+def fault_of_constraints(constraints: Mapping[str, Sequence[Attribute]]) -> str:
+    """Return why the constraints of a session are more than a decision can look at, or nothing."""
+    return next(filter(None, map(fault_of_many, (constraints, *constraints.values()))), "")
 
 
 def _fault_of_number(name: str, value: int) -> str:
@@ -111,6 +129,21 @@ def _fault_of_number(name: str, value: int) -> str:
         return "must be longer than nothing and shorter than 8000 years"
     if name == "max_uses" and not 1 <= value <= MAX_COUNT:
         return f"must be between 1 and {MAX_COUNT}"
+    return ""
+
+
+def _fault_of_consents(consents: tuple[Consent, ...]) -> str:
+    people: set[str] = set()
+    for consent in consents:
+        if message := fault_of_text(consent.by):
+            return f"`by` {message}"
+        if message := _fault_of_number("at", consent.at):
+            return f"`at` {message}"
+        if message := next(filter(None, map(fault_of_text, consent.groups)), ""):
+            return f"a group {message}"
+        if consent.by in people:
+            return f"must have each person once, has `{consent.by}` twice"
+        people.add(consent.by)
     return ""
 
 
@@ -173,10 +206,17 @@ def _fault_of_window(fact: Approval | Session) -> Iterator[Fault]:
 
 def _faults_of_approval(approval: Approval) -> Iterator[Fault]:
     yield from _fault_of_window(approval)
-    if approval.state is ApprovalState.APPROVED and not approval.approved_by:
-        yield "approved_by", "must say who approved, for its state is `approved`"
+    if approval.state is ApprovalState.APPROVED:
+        yield from _fault_of_approver(approval)
     if approval.kind is ApprovalKind.BREAK_GLASS and approval.review_due is None:
         yield "review_due", "must say until when the emergency is reviewed, for its kind is `break_glass`"
+
+
+def _fault_of_approver(approval: Approval) -> Iterator[Fault]:
+    if not approval.approved_by:
+        yield "approved_by", "must say who approved, for its state is `approved`"
+    elif approval.consents and approval.approved_by not in {consent.by for consent in approval.consents}:
+        yield "approved_by", "must be one of those who consented"
 
 
 def _faults_of_session(session: Session) -> Iterator[Fault]:
@@ -185,6 +225,8 @@ def _faults_of_session(session: Session) -> Iterator[Fault]:
         yield "parent", f"session `{session.id}` must not be its own parent"
     if is_pattern(session.identity):
         yield "identity", "must name one identity, not a pattern"
+    if fault := fault_of_constraints(session.constraints):
+        yield "constraints", fault
     empty = next((name for name, values in session.constraints.items() if not values), None)
     if empty is not None:
         yield "constraints", f"`{empty}` must list at least one value"

@@ -140,6 +140,19 @@ class Entitlement(Fact, frozen=True, kw_only=True, gc=False):
     max_session_ttl: Duration | None = None
     certified_by: str = ""
     certified_until: Instant | None = None
+    granted_by: str = ""
+    """Who made it; somebody else certifies it."""
+    reviewed_at: Instant | None = None
+    """When somebody last granted, certified, narrowed or kept it."""
+
+
+class Consent(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """One person's consent to an approval."""
+
+    by: str
+    at: Instant
+    groups: tuple[str, ...] = ()
+    """The groups the person was in."""
 
 
 class Approval(Fact, frozen=True, kw_only=True, gc=False):
@@ -158,6 +171,9 @@ class Approval(Fact, frozen=True, kw_only=True, gc=False):
     max_uses: int | None = None
     review_due: Instant | None = None
     reviewed_by: str = ""
+    justification: str = ""
+    consents: tuple[Consent, ...] = ()
+    """Who has consented so far, each once, where that is told apart; the last of them is `approved_by`."""
 
 
 class Task(Fact, frozen=True, kw_only=True, gc=False):
@@ -184,6 +200,9 @@ class Session(Fact, frozen=True, kw_only=True, gc=False):
     max_uses: int | None = None
     parent: str = ""
     state: SessionState = SessionState.OPEN
+    opened_by: str = ""
+    reviewed_by: str = ""
+    """Who has looked at it and kept it as broad as it is."""
 
 
 class Revocation(Fact, frozen=True, kw_only=True, gc=False):
@@ -195,6 +214,8 @@ class Revocation(Fact, frozen=True, kw_only=True, gc=False):
     reason: str
     source: str = ""
     expires_at: Instant | None = None
+    revoked_by: str = ""
+    """Who revoked; somebody else may lift it."""
 
     def in_force(self, now: Instant) -> bool:
         """Whether it overrides at `now`; past `expires_at` it may as well have been dropped."""

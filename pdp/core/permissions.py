@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from pdp.core.aspects import AGE_LIMIT, APPROVAL_RULES, CONDITIONS, IDENTITY, IDLE_LIMIT, SIGNALS_READ, TTL_LIMIT
 from pdp.core.case import Case
 from pdp.core.checks import approval, credential, limits
 from pdp.core.checks.scope import Scoped, scopes_of_ancestors
@@ -19,14 +19,13 @@ from pdp.core.checks.table import GROUPS
 from pdp.core.horizon import NEVER, next_edge
 from pdp.core.model import Instant, Request, Revision
 from pdp.core.policy.model import Limits, Policy
-from pdp.core.policy.rules import merge
 from pdp.core.reasons import Denial
 from pdp.core.scope import ActionScope, ResourceScope, Scope
 from pdp.core.snapshot import Snapshot
+from pdp.core.standing import denials_of, judge_under
 
 _ABOUT_ONE_CALL = ("scope", "context", "policy")
 _ANY = "**"
-_GIVEN_BY_POLICIES = AGE_LIMIT | APPROVAL_RULES | CONDITIONS | IDLE_LIMIT | SIGNALS_READ | TTL_LIMIT
 _JUDGED_BY_POLICY = credential.ROWS + approval.ROWS + limits.ROWS
 
 
@@ -52,10 +51,9 @@ class Permissions(Struct, frozen=True):
 def permissions(request: Request, snapshot: Snapshot, now: Instant) -> Permissions:
     """Return what the request's session may do; its action and resource are not looked at."""
     case = Case(request, snapshot, now)
-    _judge_under(case, [policy for policy in snapshot.policies.policies if _covers(policy, _ANY, _ANY)])
+    judge_under(case, [policy for policy in snapshot.policies.policies if _covers(policy, _ANY, _ANY)])
     rows = [row for group, rows in GROUPS.items() if group not in _ABOUT_ONE_CALL for row in rows]
-    found = [row.check(case) for row in rows if case.aspects & row.needs == row.needs]
-    denials = tuple(denial for denial in found if denial is not None)
+    denials = tuple(denial for _, denial in denials_of(case, rows))
     edges, withheld = [next_edge(case, used=False)], list[Denial]()
     listed = () if denials or case.grant() is None else tuple(_permissions(case, edges, withheld))
     edge = min(edges)
@@ -63,13 +61,6 @@ def permissions(request: Request, snapshot: Snapshot, now: Instant) -> Permissio
     if not listed:
         denials = denials or tuple(dict.fromkeys(withheld))
     return Permissions(denials, listed, snapshot.revision, snapshot.policies.version, now, until)
-
-
-def _judge_under(case: Case, policies: Sequence[Policy]) -> None:
-    """Have the case judged as one that exactly these policies cover."""
-    own = AGE_LIMIT if case.aspects & IDENTITY and case.identity.credential_max_age is not None else 0
-    case.rules = merge(policies)
-    case.aspects = case.aspects & ~_GIVEN_BY_POLICIES | own | case.rules.aspects
 
 
 def _permissions(case: Case, edges: list[Instant], withheld: list[Denial]) -> Iterable[Permission]:
@@ -84,11 +75,10 @@ def _permissions(case: Case, edges: list[Instant], withheld: list[Denial]) -> It
     for action, resource in product(actions, resources):
         touching = [policy for policy in case.snapshot.policies.policies if _touches(policy, action, resource)]
         covering = [policy for policy in touching if _covers(policy, action, resource)]
-        _judge_under(case, touching)
+        judge_under(case, touching)
         edges.append(next_edge(case, used=False))
-        _judge_under(case, covering)
-        found = [row.check(case) for row in _JUDGED_BY_POLICY if case.aspects & row.needs == row.needs]
-        denials = [denial for denial in found if denial is not None]
+        judge_under(case, covering)
+        denials = [denial for _, denial in denials_of(case, _JUDGED_BY_POLICY)]
         withheld += denials
         if not denials:
             conditions = [text for policy in touching for text in _conditions(policy, whole=policy in covering)]
@@ -125,7 +115,7 @@ def _conditions(policy: Policy, *, whole: bool) -> Iterable[str]:
         yield f"policy `{policy.name}` denies: {condition.name}"
     if not whole and policy.approval is not None:
         yield f"policy `{policy.name}` asks for an approval on `{'`, `'.join(policy.resources)}`"
-    if not whole and policy.limits != Limits():
+    if not whole and replace(policy.limits, review_within=None) != Limits():
         yield f"policy `{policy.name}` limits sessions on `{'`, `'.join(policy.resources)}`"
 
 

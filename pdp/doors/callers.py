@@ -8,11 +8,12 @@ Rule 3: on a Unix socket or on loopback the socket admits the caller, and no ide
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pdp.core.lawful import fault_of_text
 from pdp.core.model import Caller
 from pdp.core.scope import IdentityScope, is_pattern
+from pdp.doors.call import Call, Metadata, Peer
 from pdp.doors.errors import UnauthenticatedError
 
 _URI_SANS = "peer_uri"
@@ -27,7 +28,11 @@ class Callers:
         self._required = required
         self._known: dict[str, Caller] = {}
 
-    def of(self, peer: Callable[[], Mapping[str, Iterable[bytes]]]) -> Caller | None:
+    def call(self, method: str, deadline: float | None, traceparent: str, peer: Peer, _: Metadata) -> Call:
+        """Return the call of whoever this is; see `grpc_door.Admits`."""
+        return Call(method, self.of(peer), deadline, traceparent)
+
+    def of(self, peer: Peer) -> Caller | None:
         """Return the caller behind a connection with such properties; raise UnauthenticatedError."""
         if not self._required:
             return None

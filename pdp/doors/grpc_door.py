@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import NamedTuple, NoReturn, TypeAlias, TypeVar
+from typing import NamedTuple, NoReturn, Protocol, TypeAlias, TypeVar
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
-from pdp.doors.call import Call
-from pdp.doors.callers import Callers
+from pdp.doors.call import Call, Metadata, Peer
 from pdp.doors.errors import DoorError, InvalidRequestError, LateError, OverloadedError, UnavailableError, status_of
 from pdp.doors.malformed import fault_in
 
@@ -56,6 +55,13 @@ class Exchange(NamedTuple):
 Method: TypeAlias = Unary | ServerStream | Exchange
 
 
+class Admits(Protocol):
+    """Says who calls."""
+
+    def call(self, method: str, deadline: float | None, traceparent: str, peer: Peer, metadata: Metadata) -> Call:
+        """Return the call with whoever is behind it; raise UnauthenticatedError where nobody unknown may go on."""
+
+
 class Admission:
     """How many calls may be under way, so that overload is refused instead of queued."""
 
@@ -76,9 +82,9 @@ class Admission:
 class GrpcDoor:
     """Makes the gRPC handlers of services, and lets long-lived streams go when the server stops."""
 
-    def __init__(self, callers: Callers, most_calls: int) -> None:
-        """`most_calls`: how many calls of one service may be under way at once."""
-        self._callers = callers
+    def __init__(self, admits: Admits, most_calls: int) -> None:
+        """`admits` says who calls; `most_calls`: how many calls of one service may be under way at once."""
+        self._admits = admits
         self._most_calls = most_calls
         self._idle: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -182,10 +188,11 @@ class GrpcDoor:
         remaining = context.time_remaining()
         deadline = None if remaining is None else asyncio.get_running_loop().time() + remaining
         traceparent = ""
-        for key, value in context.invocation_metadata() or ():
+        metadata: Metadata = context.invocation_metadata() or ()
+        for key, value in metadata:
             if key == "traceparent" and isinstance(value, str):
                 traceparent = value
-        return Call(method, self._callers.of(context.auth_context), deadline, traceparent)
+        return self._admits.call(method, deadline, traceparent, context.auth_context, metadata)
 
 
 def decoded(decode: Callable[[bytes], Message], data: bytes, kind: type[Message]) -> Message:

@@ -15,8 +15,9 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from prometheus_client import CollectorRegistry
 
 from pdp.core.model import Attribute
+from pdp.evidence.alarms import Alarms
 from pdp.evidence.disk import Disk
-from pdp.evidence.journal import Journal, JournalStatus
+from pdp.evidence.journal import Journal, JournalStatus, Ledgers
 from pdp.evidence.log_line import decision_log_line
 from pdp.evidence.metrics import (
     Gauges,
@@ -27,11 +28,19 @@ from pdp.evidence.metrics import (
     Sources,
     otlp_metrics,
 )
-from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord, LifecycleRecord
+from pdp.evidence.record import (
+    AdministrationRecord,
+    AnyRecord,
+    ChangeRecord,
+    DecisionRecord,
+    LapseRecord,
+    LifecycleRecord,
+)
 from pdp.evidence.spans import SpanMaker
-from pdp.evidence.tally import DecisionTally
+from pdp.evidence.tally import Tally
 from pdp.evidence.telemetry import Telemetry, otlp_spans
 from pdp.evidence.usage import Restored, UseLedger
+from pdp.evidence.usage_book import UsageBook
 
 
 class EvidenceSettings(Struct, frozen=True, kw_only=True):
@@ -58,7 +67,13 @@ class EvidenceSettings(Struct, frozen=True, kw_only=True):
 
 
 class Evidence:
-    """The `Recorder` of a running sidecar. All methods belong to the event loop's thread."""
+    """Takes the records of a running sidecar, in order. All methods belong to the event loop's thread.
+
+    A durable record gives a future: done once it is on disk, EvidenceUnavailableError if it will never be; the answer
+    that rests on it must wait for that. Others return None at once and are written soon. Every method that records may
+    raise BufferFullError, and EvidenceUnavailableError before start and after close. No record is ever dropped
+    silently.
+    """
 
     def __init__(
         self,
@@ -79,16 +94,19 @@ class Evidence:
         self._decision_log = decision_log
         self._resource = Resource.create(dict(settings.resource_attributes))
         self._ledger = UseLedger()
+        self.usage = UsageBook()
+        """What was used; see there for which thread may ask."""
         self._journal = Journal(
             settings.directory,
             on_written=self._settled,
-            ledger=self._ledger,
+            ledger=Ledgers(self._ledger, self.usage),
             disk=disk,
             max_buffered=settings.max_buffered,
             segment_bytes=settings.segment_bytes,
             flush_interval_s=settings.flush_interval_s,
         )
-        self._tally = DecisionTally(time.time_ns())
+        self._tally = Tally(time.time_ns())
+        self._alarms = Alarms()
         self._telemetry: Telemetry | None = None
         self._endpoint: PrometheusEndpoint | None = None
         self._metrics: Metrics | None = None
@@ -100,26 +118,35 @@ class Evidence:
         """
         self._telemetry = self._make_telemetry()
         self._journal.open()
+        self.usage.start()
         if self._telemetry is not None:
             self._telemetry.start()
-        sources = Sources(self._gauges, self._journal.status, lambda: self.spans_lost)
+        sources = Sources(self._gauges, self._journal.status, lambda: self.spans_lost, lambda: self._alarms.taken)
         self._metrics = Metrics(sources, self._resource, self._tally, self._readers())
         return self._ledger.restored
 
     def record_decision(self, record: DecisionRecord, *, durable: bool) -> Future[None] | None:
-        """Record an answer, before it is given; see `Recorder`."""
+        """Record an answer, before it is given."""
         return self._journal.append(record, durable=durable)
 
     def record_change(self, record: ChangeRecord, *, durable: bool = True) -> Future[None] | None:
-        """Record a commit; see `Recorder`."""
+        """Record a commit."""
+        return self._journal.append(record, durable=durable)
+
+    def record_administration(self, record: AdministrationRecord) -> Future[None] | None:
+        """Record an administrative call that changed nothing; durable if it was turned away."""
+        return self._journal.append(record, durable=record.durable)
+
+    def record_lapse(self, record: LapseRecord, *, durable: bool) -> Future[None] | None:
+        """Record what ended by time."""
         return self._journal.append(record, durable=durable)
 
     def record_lifecycle(self, record: LifecycleRecord) -> None:
-        """Record an event of this process; see `Recorder`."""
+        """Record an event of this process."""
         self._journal.append(record)
 
     async def room(self, timeout_s: float) -> bool:
-        """Wait until one record fits; see `Recorder`."""
+        """Wait until one record fits; return whether it does. After True the next record must follow without await."""
         return await self._journal.room(timeout_s)
 
     @property
@@ -149,6 +176,7 @@ class Evidence:
     async def close(self, timeout_s: float = 5.0) -> int:
         """Write what is queued and export what is due, each for at most `timeout_s`; return records given up."""
         lost = await self._journal.close(timeout_s)
+        await asyncio.to_thread(self.usage.close)
         await asyncio.to_thread(self._close_telemetry, timeout_s)
         return lost
 
@@ -184,6 +212,7 @@ class Evidence:
     def _settled(self, records: Sequence[AnyRecord]) -> None:
         """Hand records on to whoever builds on them; on the writer thread."""
         self._tally.count(records)
+        self._alarms.hear(records)
         if self._telemetry is not None:
             self._telemetry.offer(records)
         if self._decision_log is not None:

@@ -12,6 +12,7 @@ from pdp.core.model import (
     AnyFact,
     Attribute,
     Change,
+    Consent,
     Drop,
     Duration,
     Instant,
@@ -25,14 +26,14 @@ def change_json(change: Change) -> dict[str, Attribute]:
     if isinstance(change, Drop):
         return {"op": "drop", "kind": change.kind.value, "id": change.id}
     fact = change.fact
-    return {"op": "put", "kind": KIND_OF[type(fact)].value, "id": fact.id, "fact": _fact_json(fact)}
+    return {"op": "put", "kind": KIND_OF[type(fact)].value, "id": fact.id, "fact": _struct_json(fact)}
 
 
-def _fact_json(fact: AnyFact) -> dict[str, Attribute]:
-    instants, durations = _times_of(type(fact))
+def _struct_json(struct: AnyFact | Consent) -> dict[str, Attribute]:
+    instants, durations = _times_of(type(struct))
     document: dict[str, Attribute] = {}
-    for name, default in _defaults_of(type(fact)):
-        value: object = getattr(fact, name)
+    for name, default in _defaults_of(type(struct)):
+        value: object = getattr(struct, name)
         if value is None or value == default:
             continue
         if name in instants:
@@ -40,12 +41,20 @@ def _fact_json(fact: AnyFact) -> dict[str, Attribute]:
         elif name in durations:
             document[name] = duration_text(cast("Duration", value))
         else:
-            document[name] = cast("Attribute", list(value.patterns) if isinstance(value, Scope) else value)
+            document[name] = _value_json(value)
     return document
 
 
+def _value_json(value: object) -> Attribute:
+    if isinstance(value, Scope):
+        return list(value.patterns)
+    if isinstance(value, tuple):
+        return [_struct_json(item) if isinstance(item, Consent) else _value_json(item) for item in value]
+    return cast("Attribute", value)
+
+
 @cache
-def _times_of(type_: type[AnyFact]) -> tuple[frozenset[str], frozenset[str]]:
+def _times_of(type_: type[AnyFact | Consent]) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names of the fields that hold an instant, and of those that hold a duration."""
     hints = get_type_hints(type_)
     instants = frozenset(name for name, hint in hints.items() if hint in (Instant, Instant | None))
@@ -53,7 +62,7 @@ def _times_of(type_: type[AnyFact]) -> tuple[frozenset[str], frozenset[str]]:
 
 
 @cache
-def _defaults_of(type_: type[AnyFact]) -> tuple[tuple[str, object], ...]:
+def _defaults_of(type_: type[AnyFact | Consent]) -> tuple[tuple[str, object], ...]:
     """Return the fields with their defaults; NODEFAULT, which equals nothing, where a field must be given."""
     fields = msgspec.structs.fields(type_)
     return tuple(

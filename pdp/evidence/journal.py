@@ -52,17 +52,31 @@ class JournalStatus(Struct, frozen=True):
     """Records given up; only closing with a broken disk does that."""
 
 
-class NoLedger:
-    """Keeps no account of what is on disk."""
+class Ledgers:
+    """Several ledgers of one journal, or none."""
+
+    def __init__(self, *ledgers: Ledger) -> None:
+        self._ledgers = ledgers
 
     def resume(self, directory: Path) -> None:
-        """Do nothing."""
+        """Have each take over, in their order."""
+        for ledger in self._ledgers:
+            ledger.resume(directory)
 
     def count(self, records: Sequence[AnyRecord]) -> None:
-        """Do nothing."""
+        """Tell each."""
+        for ledger in self._ledgers:
+            ledger.count(records)
+
+    def counted(self, sequence: int) -> None:
+        """Tell each."""
+        for ledger in self._ledgers:
+            ledger.counted(sequence)
 
     def seal(self, segment: Path) -> None:
-        """Do nothing."""
+        """Tell each."""
+        for ledger in self._ledgers:
+            ledger.seal(segment)
 
 
 def _ignore(_: Sequence[AnyRecord]) -> None:
@@ -90,7 +104,7 @@ class Journal:
         """
         self._directory = directory
         self._on_written = on_written
-        self._ledger = NoLedger() if ledger is None else ledger
+        self._ledger = Ledgers() if ledger is None else ledger
         self._disk = LocalDisk() if disk is None else disk
         self._max_buffered = max_buffered
         self._segment_bytes = segment_bytes
@@ -115,6 +129,7 @@ class Journal:
         try:
             end, repair = find_end(self._directory)
             self._ledger.resume(self._directory)
+            self._ledger.counted(end.sequence)
         except BaseException:
             self._unlock()
             raise

@@ -56,6 +56,9 @@ class Ledger(Protocol):
     def count(self, records: Sequence[AnyRecord]) -> None:
         """Take note of records that are on disk in the current segment; on the writer thread. Must not raise."""
 
+    def counted(self, sequence: int) -> None:
+        """Take note that `resume` and `count` have now had all records up to this sequence; as `count`."""
+
     def seal(self, segment: Path) -> None:
         """Take note that the segment is full, with all records counted since the last seal; as `count`."""
 
@@ -236,6 +239,7 @@ class JournalWriter:
             self._outcome.written(tuple(batch.waiting.values()))
             self._ledger.count(batch.records)
             self._settle(batch)
+        self._ledger.counted(self._log.synced.sequence)
         sealed = self._log.rotate()
         if sealed is not None:
             self._ledger.seal(sealed)

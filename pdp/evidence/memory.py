@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 
-from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord, LifecycleRecord
+from pdp.evidence.record import (
+    AdministrationRecord,
+    AnyRecord,
+    ChangeRecord,
+    DecisionRecord,
+    LapseRecord,
+    LifecycleRecord,
+)
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError
 
 
 class MemoryEvidence:
-    """A `Recorder` that keeps records in a list, with verbs: `fail`, `fill`, `recover`."""
+    """Takes records as `Evidence` does, and keeps them in a list; with verbs: `fail`, `fill`, `recover`."""
 
     def __init__(self) -> None:
         """Start healthy and empty."""
@@ -38,6 +45,11 @@ class MemoryEvidence:
         return [record for record in self.records if isinstance(record, DecisionRecord)]
 
     @property
+    def administration(self) -> list[AdministrationRecord]:
+        """The administrative calls that changed nothing among the records."""
+        return [record for record in self.records if isinstance(record, AdministrationRecord)]
+
+    @property
     def healthy(self) -> bool:
         """Whether durable records are taken."""
         return not self._failing
@@ -47,6 +59,19 @@ class MemoryEvidence:
         return self._keep(record, durable=durable)
 
     def record_change(self, record: ChangeRecord, *, durable: bool = True) -> Future[None] | None:
+        """Keep it, as a decision."""
+        return self._keep(record, durable=durable)
+
+    def record_administration(self, record: AdministrationRecord) -> Future[None] | None:
+        """Keep it, as a decision."""
+        return self._keep(record, durable=record.durable)
+
+    @property
+    def lapses(self) -> list[LapseRecord]:
+        """The lapses among the records."""
+        return [record for record in self.records if isinstance(record, LapseRecord)]
+
+    def record_lapse(self, record: LapseRecord, *, durable: bool) -> Future[None] | None:
         """Keep it, as a decision."""
         return self._keep(record, durable=durable)
 

@@ -1,4 +1,4 @@
-"""Metrics of decisions, state and evidence.
+"""Metrics of decisions, administration, state and evidence.
 
 Rule 1: never an identity, session or other unbounded value as a label.
 Rule 2: nothing is measured on the request path: counts come from records in batches, the rest is looked up when a
@@ -32,7 +32,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from pdp.evidence import names
 from pdp.evidence.journal import JournalStatus
 from pdp.evidence.record import AnyRecord
-from pdp.evidence.tally import DecisionTally
+from pdp.evidence.tally import Tally
 
 
 class Gauges(Struct, frozen=True):
@@ -50,12 +50,13 @@ class Sources(Struct, frozen=True):
     gauges: Gauges
     journal: Callable[[], JournalStatus]
     spans_lost: Callable[[], int]
+    break_glass_taken: Callable[[], int]
 
 
 class _WithDurations(MetricReader):
     """Adds the tallied durations to what the SDK collects; mixed into a reader."""
 
-    tally: DecisionTally
+    tally: Tally
     resource: Resource
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object) -> None:
@@ -69,7 +70,7 @@ class _WithDurations(MetricReader):
 class PrometheusReader(_WithDurations, PrometheusMetricReader):
     """Serves to a Prometheus registry."""
 
-    def __init__(self, tally: DecisionTally, resource: Resource, registry: CollectorRegistry) -> None:
+    def __init__(self, tally: Tally, resource: Resource, registry: CollectorRegistry) -> None:
         """Register with `registry`."""
         self.tally, self.resource = tally, resource
         super().__init__(registry=registry, disable_target_info=True, scope_info_enabled=False)
@@ -78,9 +79,7 @@ class PrometheusReader(_WithDurations, PrometheusMetricReader):
 class PushReader(_WithDurations, PeriodicExportingMetricReader):
     """Pushes to an exporter, periodically and at the end."""
 
-    def __init__(
-        self, tally: DecisionTally, resource: Resource, exporter: MetricExporter, interval_s: float = 60.0
-    ) -> None:
+    def __init__(self, tally: Tally, resource: Resource, exporter: MetricExporter, interval_s: float = 60.0) -> None:
         """Push to `exporter`."""
         self.tally, self.resource = tally, resource
         super().__init__(exporter, export_interval_millis=interval_s * 1000)
@@ -89,7 +88,7 @@ class PushReader(_WithDurations, PeriodicExportingMetricReader):
 class MemoryReader(_WithDurations, InMemoryMetricReader):
     """Keeps what was collected last, for tests."""
 
-    def __init__(self, tally: DecisionTally, resource: Resource) -> None:
+    def __init__(self, tally: Tally, resource: Resource) -> None:
         """Start empty."""
         self.tally, self.resource = tally, resource
         super().__init__()
@@ -123,20 +122,18 @@ class PrometheusEndpoint:
 class Metrics:
     """The instruments of this process."""
 
-    def __init__(
-        self, sources: Sources, resource: Resource, tally: DecisionTally, readers: Sequence[MetricReader]
-    ) -> None:
+    def __init__(self, sources: Sources, resource: Resource, tally: Tally, readers: Sequence[MetricReader]) -> None:
         """Give the readers all instruments."""
         self._tally = tally
         self._provider = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
         meter = self._provider.get_meter(names.SCOPE, schema_url=names.SCHEMA_URL)
         self._reloads = meter.create_counter(names.POLICY_RELOADS, description="loads of the policy set, by result")
-        _observe_decisions(meter, tally)
+        _observe_calls(meter, tally)
         _observe_state(meter, sources.gauges)
         _observe_evidence(meter, sources)
 
     def count(self, records: Sequence[AnyRecord]) -> None:
-        """Count the decisions among the records."""
+        """Count the decisions and administrative calls among the records."""
         self._tally.count(records)
 
     def policies_reloaded(self, result: str) -> None:
@@ -148,11 +145,21 @@ class Metrics:
         self._provider.shutdown(timeout_millis=timeout_s * 1000)
 
 
-def _observe_decisions(meter: Meter, tally: DecisionTally) -> None:
+def _observe_calls(meter: Meter, tally: Tally) -> None:
     def decisions(_: CallbackOptions) -> Iterator[Observation]:
         return tally.decisions()
 
+    def administration(_: CallbackOptions) -> Iterator[Observation]:
+        return tally.administration()
+
+    def lapses(_: CallbackOptions) -> Iterator[Observation]:
+        return tally.lapses()
+
     meter.create_observable_counter(names.DECISIONS, [decisions], description="decisions by outcome and primary code")
+    meter.create_observable_counter(
+        names.ADMINISTRATION, [administration], description="administrative calls by method and outcome"
+    )
+    meter.create_observable_counter(names.LAPSES, [lapses], description="access that ended by time alone, by what")
 
 
 def _observe_state(meter: Meter, gauges: Gauges) -> None:
@@ -175,6 +182,7 @@ def _observe_evidence(meter: Meter, sources: Sources) -> None:
     _gauge(meter, names.JOURNAL_QUEUE, "", "records in memory, not yet confirmed on disk", queue)
     _gauge(meter, names.JOURNAL_LAG, "s", "age of the oldest record not yet confirmed on disk", lag)
     _sum(meter, names.JOURNAL_ERRORS, "failed attempts to write the journal", errors)
+    _sum(meter, names.BREAK_GLASS_TAKEN, "break-glasses that were taken", sources.break_glass_taken)
     _sum(meter, names.TELEMETRY_LOST, "spans that could not be exported", sources.spans_lost)
 
 

@@ -7,12 +7,13 @@ Rule 2: a record never holds a secret: of a credential it knows what the request
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from enum import StrEnum
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
 from pdp.core.decision import Allow, Decision
-from pdp.core.model import NO_ATTRIBUTES, Attributes, Change, Instant, Request, Revision
+from pdp.core.model import NO_ATTRIBUTES, Attributes, Change, FactKind, Instant, Request, Revision
 from pdp.evidence.trace import TraceContext
 
 COUNTS_NO_USE = frozenset({"Explain", "Watch", "ListPermissions"})
@@ -52,6 +53,8 @@ class ChangeRecord(Struct, frozen=True, kw_only=True, gc=False):
     revision: Revision
     changes: tuple[Change, ...]
     actor: str
+    role: str = ""
+    """The role that permitted it; empty if that is not known here."""
     reason: str = ""
     at: Instant
     ended_at: Instant | None = None
@@ -63,6 +66,100 @@ class ChangeRecord(Struct, frozen=True, kw_only=True, gc=False):
     """The change's own span; None for a change that was made elsewhere."""
 
 
+class AdministrationOutcome(StrEnum):
+    """What became of an administrative call that changed nothing."""
+
+    PERMITTED = "permitted"
+    """A query, a dry run, a command that was carried out before, or a call that failed behind its check."""
+    NOT_PERMITTED = "not_permitted"
+    """No role permits it to the principal, or there is no principal."""
+    REFUSED = "refused"
+    """A rule stands against the command."""
+
+
+class AdministrationRecord(Struct, frozen=True, kw_only=True, gc=False):
+    """The check of an administrative call that changed nothing; one that did is a ChangeRecord."""
+
+    at: Instant
+    method: str
+    """The RPC without its service."""
+    actor: str = ""
+    """The principal's name; empty if it could not be authenticated."""
+    role: str = ""
+    """The role that permitted it; empty if none did."""
+    outcome: AdministrationOutcome
+    rule: str = ""
+    """The rule or reason code that refused."""
+    message: str = ""
+    """What is wrong."""
+    about: str = ""
+    """The fact or policy it is about, as `kind:id`."""
+    traceparent: str = ""
+    """The caller's."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether it must be on disk before the caller is answered."""
+        return self.outcome is not AdministrationOutcome.PERMITTED
+
+
+class Lapse(StrEnum):
+    """What ended by time alone."""
+
+    SESSION_EXPIRED = "session_expired"
+    SESSION_IDLE = "session_idle"
+    APPROVAL_EXPIRED = "approval_expired"
+    ENTITLEMENT_LAPSED = "entitlement_lapsed"
+    REVOCATION_IN_FORCE = "revocation_in_force"
+    """One that was written to begin later."""
+    REVIEW_OVERDUE = "review_overdue"
+    """Of a break-glass."""
+
+
+class LapseMark(NamedTuple):
+    """The place of a lapse among all lapses; they are recorded in this order."""
+
+    ended_at: Instant
+    about: str = ""
+    """`kind:id` of the fact."""
+    what: str = ""
+
+
+LAPSES_FOLLOWED = "lapses_followed"
+"""The event that begins a journal's lapses: what ended before it is not recorded."""
+
+
+class LapseRecord(Struct, frozen=True, kw_only=True, gc=False):
+    """Access that ended by time alone: no change says so, and nobody need have asked."""
+
+    at: Instant
+    """Wall clock."""
+    ended_at: Instant
+    """Decision time, from which on it is denied."""
+    what: Lapse
+    kind: FactKind
+    id: str
+    """Of the fact, with `kind`."""
+    identity: str = ""
+    """Whose access it was, where the fact names one."""
+    task: str = ""
+    approval: str = ""
+    traceparent: str = ""
+    """Of the fact: the span that last wrote it."""
+    trace: TraceContext
+    """The lapse's own span."""
+
+    @property
+    def about(self) -> str:
+        """The fact, as `kind:id`."""
+        return f"{self.kind}:{self.id}"
+
+    @property
+    def mark(self) -> LapseMark:
+        """Its place among all lapses."""
+        return LapseMark(self.ended_at, self.about, self.what)
+
+
 class LifecycleRecord(Struct, frozen=True, kw_only=True, gc=False):
     """An event of this process: `started`, `stopped`, `policies_loaded`, `journal_repaired`."""
 
@@ -71,4 +168,4 @@ class LifecycleRecord(Struct, frozen=True, kw_only=True, gc=False):
     attributes: Attributes = NO_ATTRIBUTES
 
 
-AnyRecord: TypeAlias = DecisionRecord | ChangeRecord | LifecycleRecord
+AnyRecord: TypeAlias = DecisionRecord | ChangeRecord | AdministrationRecord | LapseRecord | LifecycleRecord

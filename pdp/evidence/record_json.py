@@ -19,9 +19,18 @@ from pdp.core.decision import Allow, Deny
 from pdp.core.model import NO_ATTRIBUTES, Attribute, Attributes, Credential, Instant, Request
 from pdp.core.reasons import Denial
 from pdp.core.scope import Scope
+from pdp.evidence.administration_json import AdministrationJson, administration_json
 from pdp.evidence.fact_json import change_json
 from pdp.evidence.instants import instant_text
-from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord, LifecycleRecord
+from pdp.evidence.lapse_json import LapseJson, lapse_json
+from pdp.evidence.record import (
+    AdministrationRecord,
+    AnyRecord,
+    ChangeRecord,
+    DecisionRecord,
+    LapseRecord,
+    LifecycleRecord,
+)
 from pdp.evidence.trace import TraceContext, parse_traceparent
 
 SCHEMA_VERSION = 1
@@ -74,6 +83,8 @@ class UsesJson(Struct, frozen=True, omit_defaults=True, gc=False):
 
     sessions: tuple[str, ...] = ()
     approvals: tuple[str, ...] = ()
+    entitlements: tuple[str, ...] = ()
+    """Where there are several: the session's own, and those of the sessions it was delegated by."""
 
 
 class BasisJson(Struct, frozen=True, gc=False):
@@ -140,6 +151,7 @@ class ChangeJson(Struct, frozen=True, omit_defaults=True, gc=False):
     trace_id: str = ""
     span_id: str = ""
     parent_span_id: str = ""
+    role: str = ""
 
 
 class LifecycleJson(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -194,11 +206,17 @@ def basis_of(record: DecisionRecord) -> BasisJson:
     )
 
 
-def _document(record: AnyRecord, sequence: int, previous: str) -> DecisionJson | ChangeJson | LifecycleJson:
+def _document(
+    record: AnyRecord, sequence: int, previous: str
+) -> DecisionJson | ChangeJson | AdministrationJson | LapseJson | LifecycleJson:
     if isinstance(record, DecisionRecord):
         return _decision(record, sequence, previous)
     if isinstance(record, ChangeRecord):
         return _change(record, sequence, previous)
+    if isinstance(record, AdministrationRecord):
+        return administration_json(record, SCHEMA_VERSION, sequence, previous)
+    if isinstance(record, LapseRecord):
+        return lapse_json(record, SCHEMA_VERSION, sequence, previous)
     name, time, attributes = record.name, instant_text(record.at), record.attributes
     return LifecycleJson(SCHEMA_VERSION, sequence, "lifecycle", time, name, previous, attributes)
 
@@ -236,10 +254,13 @@ def _decision(record: DecisionRecord, sequence: int, previous: str) -> DecisionJ
         basis.entitlement_id,
         instant_text(decision.valid_until) if isinstance(decision, Allow) else None,
         _optional(decision.reconsider_at) if isinstance(decision, Deny) else None,
-        UsesJson(decision.used_sessions, decision.used_approvals)
-        if isinstance(decision, Allow) and record.counts_use
-        else None,
+        _uses(decision) if isinstance(decision, Allow) and record.counts_use else None,
     )
+
+
+def _uses(allow: Allow) -> UsesJson:
+    entitlements = allow.grant.entitlements
+    return UsesJson(allow.used_sessions, allow.used_approvals, entitlements if len(entitlements) > 1 else ())
 
 
 def _request(request: Request) -> RequestJson:
@@ -292,6 +313,7 @@ def _change(record: ChangeRecord, sequence: int, previous: str) -> ChangeJson:
         trace.trace_id,
         trace.span_id,
         trace.parent_span_id,
+        record.role,
     )
 
 

@@ -2,7 +2,7 @@
 
 Rule 1: a deny is an answer, not an error: its status stays unset. Only INTERNAL_ERROR, where no decision could be made,
 is an error span.
-Rule 2: denials, durable decisions and changes are always exported; a routine allow as its trace is sampled.
+Rule 2: denials, durable decisions, changes and lapses are always exported; a routine allow as its trace is sampled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pdp.core.model import KIND_OF, AnyFact, Change, Put
 from pdp.core.reasons import Code
 from pdp.evidence import names
 from pdp.evidence.instants import instant_text
-from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord
+from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord, LapseRecord
 from pdp.evidence.record_json import basis_of
 from pdp.evidence.trace import TraceContext, parse_traceparent
 
@@ -37,7 +37,7 @@ def is_exported(record: AnyRecord) -> bool:
     if isinstance(record, DecisionRecord):
         decision = record.decision
         return record.trace.sampled or decision.durable or not isinstance(decision, Allow)
-    return isinstance(record, ChangeRecord) and record.trace is not None
+    return isinstance(record, LapseRecord) or (isinstance(record, ChangeRecord) and record.trace is not None)
 
 
 class SpanMaker:
@@ -49,10 +49,12 @@ class SpanMaker:
         self._scope = InstrumentationScope(names.SCOPE, version, names.SCHEMA_URL)
         self._resource_ids = resource_ids
 
-    def span(self, record: DecisionRecord | ChangeRecord) -> ReadableSpan:
+    def span(self, record: DecisionRecord | ChangeRecord | LapseRecord) -> ReadableSpan:
         """Return the record's span."""
         if isinstance(record, DecisionRecord):
             return self._decision(record)
+        if isinstance(record, LapseRecord):
+            return self._lapse(record)
         return self._change(record)
 
     def _decision(self, record: DecisionRecord) -> ReadableSpan:
@@ -93,6 +95,21 @@ class SpanMaker:
             status=_UNSET,
             start_time=record.at,
             end_time=max(record.at, record.ended_at or record.at),
+            instrumentation_scope=self._scope,
+        )
+
+    def _lapse(self, record: LapseRecord) -> ReadableSpan:
+        link = _link(record.kind, record.id, record.traceparent)
+        return ReadableSpan(
+            names.LAPSE_SPAN,
+            context=_context(record.trace, remote=False),
+            resource=self._resource,
+            attributes=_lapse_attributes(record),
+            links=[] if link is None else [link],
+            kind=SpanKind.INTERNAL,
+            status=_UNSET,
+            start_time=record.at,
+            end_time=record.at,
             instrumentation_scope=self._scope,
         )
 
@@ -141,16 +158,16 @@ def decision_links(record: DecisionRecord) -> list[Link]:
     if not isinstance(record.decision, Allow):
         by = {denial.by.id: denial.by for denial in record.decision.reasons if denial.by is not None}
         facts += (("revocation", revocation) for revocation in by.values())
-    links = (_link(kind, fact) for kind, fact in facts)
+    links = (_link(kind, fact.id, fact.traceparent) for kind, fact in facts)
     return [link for link in links if link is not None]
 
 
-def _link(kind: str, fact: AnyFact) -> Link | None:
-    """Return a link to the span that last wrote the fact, if it was traced."""
-    trace = parse_traceparent(fact.traceparent)
+def _link(kind: str, id_: str, traceparent: str) -> Link | None:
+    """Return a link to the span that last wrote a fact, if it was traced."""
+    trace = parse_traceparent(traceparent)
     if trace is None:
         return None
-    return Link(_context(trace, remote=True), {names.LINK_KIND: kind, names.LINK_ID: fact.id})
+    return Link(_context(trace, remote=True), {names.LINK_KIND: kind, names.LINK_ID: id_})
 
 
 def _codes(decision: Decision) -> tuple[str, ...]:
@@ -167,6 +184,18 @@ def _change_attributes(record: ChangeRecord) -> dict[str, AttributeValue]:
         names.CHANGE_FACTS: _references(record.changes),
     }
     return {name: value for name, value in attributes.items() if value not in ("", ())}
+
+
+def _lapse_attributes(record: LapseRecord) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {
+        names.LAPSE_WHAT: record.what.value,
+        names.LAPSE_ABOUT: record.about,
+        names.LAPSE_ENDED_AT: instant_text(record.ended_at),
+        names.IDENTITY_ID: record.identity,
+        names.TASK_ID: record.task,
+        names.APPROVAL_ID: record.approval,
+    }
+    return {name: value for name, value in attributes.items() if value}
 
 
 def _references(changes: Sequence[Change]) -> tuple[str, ...]:

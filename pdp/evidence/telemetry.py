@@ -18,7 +18,7 @@ from typing import TypeAlias
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord
+from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord, LapseRecord
 from pdp.evidence.spans import SpanMaker, is_exported
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _PAUSE_S = 0.0002
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 30.0
 
-Exported: TypeAlias = DecisionRecord | ChangeRecord
+Exported: TypeAlias = DecisionRecord | ChangeRecord | LapseRecord
 
 
 def otlp_spans(endpoint: str, *, insecure: bool, timeout_s: float = 5.0) -> SpanExporter:
@@ -83,7 +83,7 @@ class Telemetry:
         if not chosen:
             return
         with self._lock:
-            self._backlog.extend(chosen)  # type: ignore[arg-type]  # `is_exported` is true of these two kinds alone
+            self._backlog.extend(chosen)  # type: ignore[arg-type]  # `is_exported` is true of these kinds alone
             excess = max(len(self._backlog) - self._max_backlog, 0)
             for _ in range(excess):
                 self._backlog.popleft()

@@ -15,6 +15,10 @@ class BufferFullError(EvidenceError):
     """No room for another record: wait for `room`, then deny."""
 
 
+class UsageUnavailableError(EvidenceError):
+    """What was used cannot be told just now."""
+
+
 class JournalLockedError(EvidenceError):
     """Another process writes to this journal."""
 

@@ -1,4 +1,4 @@
-"""How often and when last sessions and approvals were used, folded from the journal.
+"""How often and when last sessions and approvals were used, and which lapse came last, folded from the journal.
 
 Rule 1: only what the journal says counts, so limits and idle timeouts survive a restart and `kill -9`.
 Rule 2: each sealed segment has a checkpoint `<segment>.uses` with the uses of that segment alone. It is derived: a
@@ -22,7 +22,15 @@ from pdp.core.decision import Allow
 from pdp.core.model import Instant, Revision
 from pdp.core.snapshot import Use
 from pdp.evidence.instants import instant_text, parse_instant
-from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord
+from pdp.evidence.record import (
+    LAPSES_FOLLOWED,
+    AnyRecord,
+    ChangeRecord,
+    DecisionRecord,
+    LapseMark,
+    LapseRecord,
+    LifecycleRecord,
+)
 from pdp.evidence.segments import first_sequence_of, segments_of
 from pdp.evidence.trouble import JournalDamagedError
 
@@ -41,6 +49,8 @@ class Restored(Struct, frozen=True):
     """Latest decision time on record: decision time must not begin before it. 0: no decision yet."""
     revision: Revision
     """Latest change on record; 0: none yet."""
+    lapse: LapseMark | None
+    """Latest lapse on record, or where their recording began; None: it never has."""
     open_segment: UseFold
     """Uses of the last segment, which goes on."""
 
@@ -48,6 +58,10 @@ class Restored(Struct, frozen=True):
 class _Uses(Struct):
     sessions: tuple[str, ...] = ()
     approvals: tuple[str, ...] = ()
+
+
+class _Attributes(Struct):
+    since: str = ""
 
 
 class _UsesOfLine(Struct):
@@ -58,6 +72,11 @@ class _UsesOfLine(Struct):
     revision: int = 0
     evaluated_at: str = ""
     uses: _Uses | None = None
+    ended_at: str = ""
+    about: str = ""
+    what: str = ""
+    name: str = ""
+    attributes: _Attributes | None = None
 
 
 class _CheckpointLine(Struct, omit_defaults=True):
@@ -67,6 +86,8 @@ class _CheckpointLine(Struct, omit_defaults=True):
     """On the last line alone: without it the checkpoint is unfinished."""
     revision: int | None = None
     """Beside it; a checkpoint without it was written by an earlier version, and is made anew."""
+    lapse: tuple[str, str, str] | None = None
+    """Beside them, if the segment has one; earlier versions had none."""
 
 
 _DECODE_LINE = msgspec.json.Decoder(_UsesOfLine).decode
@@ -77,7 +98,7 @@ _ENCODE = msgspec.json.Encoder().encode
 class UseFold:
     """Counts and last times by id. Times are kept as the journal writes them, which sort as text."""
 
-    __slots__ = ("approvals", "latest", "revision", "sessions")
+    __slots__ = ("approvals", "lapse", "latest", "revision", "sessions")
 
     def __init__(self) -> None:
         """Start with no uses."""
@@ -85,6 +106,7 @@ class UseFold:
         self.approvals: dict[str, tuple[int, str]] = {}
         self.latest = ""
         self.revision: Revision = 0
+        self.lapse: tuple[str, str, str] | None = None
 
     def add(self, sessions: Iterable[str], approvals: Iterable[str], at: str) -> None:
         """Count one use of each at `at`."""
@@ -106,6 +128,11 @@ class UseFold:
         """Take note that the change of a revision is on record."""
         self.revision = max(self.revision, revision)
 
+    def pass_lapse(self, ended_at: str, about: str = "", what: str = "") -> None:
+        """Take note that a lapse is on record: as much of decision time had passed."""
+        self.pass_time(ended_at)
+        self.lapse = max(self.lapse or ("", "", ""), (ended_at, about, what))
+
 
 class UseLedger:
     """Follows the writer: folds what is on disk, and leaves a checkpoint beside each sealed segment."""
@@ -113,7 +140,7 @@ class UseLedger:
     def __init__(self) -> None:
         """Start with no uses, until `resume`."""
         self._fold = UseFold()
-        self.restored = Restored({}, {}, Instant(0), 0, self._fold)
+        self.restored = Restored({}, {}, Instant(0), 0, None, self._fold)
         """What was on disk at `resume`."""
 
     def resume(self, directory: Path) -> None:
@@ -127,12 +154,19 @@ class UseLedger:
         for record in records:
             if isinstance(record, ChangeRecord):
                 fold.pass_revision(record.revision)
+            elif isinstance(record, LapseRecord):
+                fold.pass_lapse(instant_text(record.ended_at), record.about, record.what)
+            elif isinstance(record, LifecycleRecord) and record.name == LAPSES_FOLLOWED:
+                fold.pass_lapse(str(record.attributes["since"]))
             if not isinstance(record, DecisionRecord):
                 continue
             at = instant_text(record.decision.evaluated_at)
             fold.pass_time(at)
             if isinstance(record.decision, Allow) and record.counts_use:
                 fold.add(record.decision.used_sessions, record.decision.used_approvals, at)
+
+    def counted(self, sequence: int) -> None:
+        """Do nothing: a start folds whole segments, so it needs no number."""
 
     def seal(self, segment: Path) -> None:
         """Write the checkpoint; if the disk refuses, the next start makes it."""
@@ -162,8 +196,17 @@ def restore_uses(directory: Path) -> Restored:
         total.merge(last.sessions, last.approvals)
         total.pass_time(last.latest)
         total.pass_revision(last.revision)
+        if last.lapse is not None:
+            total.pass_lapse(*last.lapse)
     latest = parse_instant(total.latest) if total.latest else Instant(0)
-    return Restored(_uses(total.sessions), _uses(total.approvals), latest, total.revision, last)
+    return Restored(_uses(total.sessions), _uses(total.approvals), latest, total.revision, _mark(total), last)
+
+
+def _mark(fold: UseFold) -> LapseMark | None:
+    if fold.lapse is None:
+        return None
+    ended_at, about, what = fold.lapse
+    return LapseMark(parse_instant(ended_at), about, what)
 
 
 def _uses(folded: Mapping[str, tuple[int, str]]) -> dict[str, Use]:
@@ -199,6 +242,10 @@ def _fold_line(fold: UseFold, line: bytes, where: str) -> None:
         raise JournalDamagedError(message) from None
     if record.kind == "change":
         fold.pass_revision(record.revision)
+    if record.kind == "lapse":
+        fold.pass_lapse(record.ended_at, record.about, record.what)
+    if record.name == LAPSES_FOLLOWED and record.attributes is not None:
+        fold.pass_lapse(record.attributes.since)
     if record.evaluated_at:
         fold.pass_time(record.evaluated_at)
     if record.uses is not None:
@@ -216,7 +263,7 @@ def _write_checkpoint(segment: Path, fold: UseFold) -> None:
     with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
         file.writelines(_ENCODE(_CheckpointLine(sessions=part)) + b"\n" for part in _parts(fold.sessions))
         file.writelines(_ENCODE(_CheckpointLine(approvals=part)) + b"\n" for part in _parts(fold.approvals))
-        file.write(_ENCODE(_CheckpointLine(latest=fold.latest, revision=fold.revision)) + b"\n")
+        file.write(_ENCODE(_CheckpointLine(latest=fold.latest, revision=fold.revision, lapse=fold.lapse)) + b"\n")
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
@@ -238,6 +285,8 @@ def _read_checkpoint(segment: Path) -> UseFold | None:
             if line.latest is not None and line.revision is not None:
                 fold.pass_time(line.latest)
                 fold.pass_revision(line.revision)
+                if line.lapse is not None:
+                    fold.pass_lapse(*line.lapse)
                 finished = True
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None

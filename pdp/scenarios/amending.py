@@ -1,7 +1,6 @@
-"""The verbs that change one field or two of a fact, and how.
+"""The verbs that change one field or two of a fact, as if the world had changed: whoever did it, by whatever right.
 
-A driver that has a verb of its own for it (complete a task, close a session) is told by that; for the others the
-story writes the whole fact anew, as an administrator would.
+What a person or pipeline does is told by a command instead, which rules may refuse.
 """
 
 from __future__ import annotations
@@ -38,16 +37,10 @@ def _certify(fact: AnyFact, step: Amend) -> AnyFact:
     return replace(fact, certified_by=step.by, certified_until=step.until)
 
 
-def _hand_over(fact: AnyFact, step: Amend) -> AnyFact:
-    return replace(fact, owner=step.by)
-
-
-COMPLETE_TASK, CLOSE_SESSION = "complete_task", "close_session"
-
 BY_ID: Mapping[str, Amendment] = {
-    COMPLETE_TASK: _state(FactKind.TASK, TaskState.COMPLETED),
+    "complete_task": _state(FactKind.TASK, TaskState.COMPLETED),
     "cancel_task": _state(FactKind.TASK, TaskState.CANCELLED),
-    CLOSE_SESSION: _state(FactKind.SESSION, SessionState.CLOSED),
+    "close_session": _state(FactKind.SESSION, SessionState.CLOSED),
     "suspend": _state(FactKind.IDENTITY, IdentityState.SUSPENDED),
     "reinstate": _state(FactKind.IDENTITY, IdentityState.ACTIVE),
     "retire": _state(FactKind.IDENTITY, IdentityState.RETIRED),
@@ -60,7 +53,6 @@ BY_PERSON: Mapping[str, Amendment] = {
     "approve": Amendment(FactKind.APPROVAL, _approve),
     "review": Amendment(FactKind.APPROVAL, _review),
     "certify": Amendment(FactKind.ENTITLEMENT, _certify),
-    "hand_over": Amendment(FactKind.IDENTITY, _hand_over),
 }
 """Verbs that also say who did it (`certify` until when, too)."""
 

@@ -8,12 +8,20 @@ from typing import NamedTuple
 
 from pdp.core.model import Instant
 from pdp.core.policy.model import Obligation
-from pdp.core.reasons import Code
 from pdp.core.wording import instant_text
-from pdp.scenarios.driver import Observed, ObservedExplanation, ObservedPermission, ObservedPermissions, ObservedReason
-from pdp.scenarios.story import Expectation, ExpectedPermissions, ExpectedRows
+from pdp.scenarios.driver import (
+    Observed,
+    ObservedExplanation,
+    ObservedPermission,
+    ObservedPermissions,
+    ObservedReason,
+    ObservedRefusal,
+    RefusalRule,
+)
+from pdp.scenarios.story import Expectation, ExpectedPermissions, ExpectedRefusal, ExpectedRows
 
 _NAMED = ("identity", "owner", "session", "task", "entitlement", "approval", "ticket")
+_CARRIED_OUT = "carried out"
 
 
 class Difference(NamedTuple):
@@ -59,6 +67,30 @@ def differences_of_permissions(expected: ExpectedPermissions, actual: ObservedPe
     return [difference for difference in found if difference is not None]
 
 
+def differences_of_refusal(expected: ExpectedRefusal | None, actual: ObservedRefusal | None) -> list[Difference]:
+    """Compare what came of a command; None: it was to be, or has been, carried out."""
+    if expected is None and actual is None:
+        return []
+    if expected is None or actual is None:
+        due = _CARRIED_OUT if expected is None else f"refused: {_codes_text(expected.rules)}"
+        found = [_compared("outcome", due, _CARRIED_OUT if actual is None else "refused")]
+    else:
+        rules = actual.rules if expected.complete else actual.rules[:1]
+        found = [
+            _compared("refused", _codes_text(expected.rules), _codes_text(rules)),
+            _contained("message", expected.message, actual.message),
+            _contained("remedy", expected.remedy, actual.remedy),
+            _compared("about", expected.about, actual.about),
+        ]
+    return [difference for difference in found if difference is not None]
+
+
+def refusal_text(refusal: ObservedRefusal) -> tuple[str, ...]:
+    """Return a refusal as lines: the first rule with its message, then the other rules."""
+    first, *others = refusal.rules
+    return (f"{first}: {refusal.message}", *others)
+
+
 def reasons_text(reasons: Sequence[ObservedReason]) -> tuple[str, ...]:
     """Return reasons as lines: `SESSION_EXPIRED: session `s-1` expired at …`."""
     return tuple(f"{reason.code}: {reason.message}" if reason.message else str(reason.code) for reason in reasons)
@@ -76,7 +108,7 @@ def _contained(field: str, expected: str | None, actual: str) -> Difference | No
     return Difference(field, f"… {expected} …", actual or "none")
 
 
-def _codes_text(codes: Iterable[Code] | None) -> str | None:
+def _codes_text(codes: Iterable[RefusalRule] | None) -> str | None:
     return None if codes is None else ", ".join(codes)
 
 

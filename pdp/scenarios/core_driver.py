@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from pdp.core.decide import decide, refuse
 from pdp.core.decision import Allow, Decision, Deny
 from pdp.core.explain import Explained, Verdict, explain
+from pdp.core.lawful import faults_of
 from pdp.core.lawful_request import Fault, faults_of_request
 from pdp.core.model import (
     AnyFact,
@@ -20,15 +21,17 @@ from pdp.core.model import (
     Put,
     Request,
     Revision,
-    Revocation,
-    SessionState,
-    TaskState,
 )
 from pdp.core.permissions import permissions
 from pdp.core.policy.rules import PolicySet
 from pdp.core.reasons import Code, Denial
 from pdp.core.scope import IdentityScope
 from pdp.core.snapshot import Readiness, Snapshot
+from pdp.governance.commands import Command
+from pdp.governance.refusal import Refused
+from pdp.governance.roles import Principal, role_required
+from pdp.governance.table import COMMANDS
+from pdp.governance.view import Plan, View
 from pdp.scenarios.driver import (
     CheckSpec,
     DriverError,
@@ -37,8 +40,10 @@ from pdp.scenarios.driver import (
     ObservedPermission,
     ObservedPermissions,
     ObservedReason,
+    ObservedRefusal,
     Outcome,
     PermissionsSpec,
+    RoleRule,
     ServiceFault,
 )
 
@@ -53,19 +58,27 @@ _REFUSALS = {
 
 
 class CoreDriver:
-    """A `Driver` over a snapshot and `decide`."""
+    """A `Driver` over a snapshot, `decide`, and the rules of commands."""
 
     def __init__(self) -> None:
         self._snapshot = Snapshot()
         self._callers: Mapping[str, Sequence[str]] = {}
+        self._principals: Mapping[str, Principal] = {}
         self._now = Instant(0)
         self._fault = ServiceFault.NONE
 
-    async def start(self, policies: PolicySet, callers: Mapping[str, Sequence[str]], now: Instant) -> None:
+    async def start(
+        self,
+        policies: PolicySet,
+        callers: Mapping[str, Sequence[str]],
+        principals: Sequence[Principal],
+        now: Instant,
+    ) -> None:
         """Begin with an empty snapshot that is ready."""
         self._snapshot = Snapshot(policies)
         self._snapshot.readiness = Readiness.READY
         self._callers = callers
+        self._principals = {one.name: one for one in principals}
         self._now = now
 
     async def set_policies(self, policies: PolicySet) -> None:
@@ -89,17 +102,16 @@ class CoreDriver:
         """Fold the removal."""
         return self._commit([Drop(kind, id_)])
 
-    async def revoke(self, revocation: Revocation) -> Revision:
-        """Fold the revocation."""
-        return self._commit([Put(revocation)])
-
-    async def complete_task(self, id_: str) -> Revision:
-        """Write the task as completed."""
-        return self._commit([Put(replace(self._known(FactKind.TASK, id_), state=TaskState.COMPLETED))])
-
-    async def close_session(self, id_: str) -> Revision:
-        """Write the session as closed."""
-        return self._commit([Put(replace(self._known(FactKind.SESSION, id_), state=SessionState.CLOSED))])
+    async def carry_out(self, command: Command, principal: str, reason: str) -> Revision | ObservedRefusal:
+        """Decide by the command's rule on the facts as they are, and fold what it wants written."""
+        row, actor = COMMANDS[type(command)], self._principals[principal]
+        if actor.role_among(row.roles) is None:
+            message = role_required(actor, type(command).__name__, row.roles)
+            return ObservedRefusal(rules=(RoleRule.ROLE_REQUIRED,), message=message)
+        if getattr(command, "id", None) == "":
+            command = replace(command, id=f"made-at-revision-{self._snapshot.revision + 1}")
+        outcome = row.rule(command, View(self._snapshot, self._now, actor, reason))
+        return _observed_refusal(outcome) if isinstance(outcome, Refused) else self._commit(_lawful(outcome))
 
     async def check(self, spec: CheckSpec) -> Observed:
         """Decide, and record the uses of an allow."""
@@ -127,13 +139,6 @@ class CoreDriver:
         revision = self._snapshot.revision + 1
         self._snapshot.apply(revision, changes)
         return revision
-
-    def _known(self, kind: FactKind, id_: str) -> AnyFact:
-        fact = self._snapshot.fact(kind, id_)
-        if fact is None:
-            message = f"{kind} `{id_}` is not known"
-            raise DriverError(message)
-        return fact
 
     def _decision(self, spec: CheckSpec) -> Decision:
         refusal = _REFUSALS.get(self._fault) or _invalid(spec)
@@ -207,6 +212,24 @@ def _observed_deny(decision: Deny) -> Observed:
         revision=decision.revision,
         policy_version=decision.policy_version,
     )
+
+
+def _observed_refusal(refused: Refused) -> ObservedRefusal:
+    first = refused.reasons[0]
+    return ObservedRefusal(
+        rules=tuple(dict.fromkeys(one.rule for one in refused.reasons)),
+        message=first.message,
+        remedy=first.remedy,
+        about=first.about,
+    )
+
+
+def _lawful(plan: Plan) -> Iterable[Change]:
+    """Return what a plan writes; raise DriverError if that is no lawful fact, which every door refuses."""
+    faults = [fault for change in plan.changes if isinstance(change, Put) for fault in faults_of(change.fact)]
+    if faults:
+        raise DriverError("; ".join(f"`{field}` {message}" for field, message in faults))
+    return plan.changes
 
 
 def observed_explanation(rows: Iterable[Explained]) -> ObservedExplanation:

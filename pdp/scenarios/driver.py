@@ -12,10 +12,13 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from pdp.core.model import NO_ATTRIBUTES, AnyFact, Attributes, Credential, FactKind, Instant, Revision, Revocation
+from pdp.core.model import NO_ATTRIBUTES, AnyFact, Attributes, Credential, FactKind, Instant, Revision
 from pdp.core.policy.model import Obligation
 from pdp.core.policy.rules import PolicySet
 from pdp.core.reasons import Code
+from pdp.governance.commands import Command
+from pdp.governance.refusal import Rule
+from pdp.governance.roles import Principal
 
 
 class Outcome(StrEnum):
@@ -125,6 +128,28 @@ class ObservedExplanation(Struct, frozen=True):
     not_reached: tuple[Code, ...]
 
 
+class RoleRule(StrEnum):
+    """What is asked of a principal before any rule of a command is."""
+
+    ROLE_REQUIRED = "ROLE_REQUIRED"
+    """None of its roles permits the command; the door's own reason."""
+
+
+RefusalRule: TypeAlias = Rule | Code | RoleRule
+
+
+class ObservedRefusal(Struct, frozen=True, kw_only=True):
+    """Why a command was not carried out."""
+
+    rules: tuple[RefusalRule, ...]
+    """Every rule that stands against it, each once, the most telling first; never empty."""
+    message: str
+    """Of the first rule; so are the others."""
+    remedy: str = ""
+    about: str = ""
+    """The fact or policy it is about, as `kind:id`."""
+
+
 class DriverError(Exception):
     """The thing under test did not answer as any driver must; the message says what happened."""
 
@@ -132,10 +157,17 @@ class DriverError(Exception):
 class Driver(Protocol):
     """Tells one story. Every write returns its revision, and the very next check must obey it."""
 
-    async def start(self, policies: PolicySet, callers: Mapping[str, Sequence[str]], now: Instant) -> None:
+    async def start(
+        self,
+        policies: PolicySet,
+        callers: Mapping[str, Sequence[str]],
+        principals: Sequence[Principal],
+        now: Instant,
+    ) -> None:
         """Begin with no facts. `callers` maps a caller to patterns of the subjects it may ask about.
 
-        A caller that is not in the map may ask about itself only. Called once, before all else.
+        A caller that is not in the map may ask about itself only; `principals` are those who command. Called once,
+        before all else.
         """
 
     async def set_policies(self, policies: PolicySet) -> None:
@@ -153,14 +185,8 @@ class Driver(Protocol):
     async def drop(self, kind: FactKind, id_: str) -> Revision:
         """Remove a fact."""
 
-    async def revoke(self, revocation: Revocation) -> Revision:
-        """Revoke; the id of the revocation is a suggestion."""
-
-    async def complete_task(self, id_: str) -> Revision:
-        """Complete a task that is known."""
-
-    async def close_session(self, id_: str) -> Revision:
-        """Close a session that is known."""
+    async def carry_out(self, command: Command, principal: str, reason: str) -> Revision | ObservedRefusal:
+        """Command in the name of a principal of the story; a new fact without an id gets one of the driver's choice."""
 
     async def check(self, spec: CheckSpec) -> Observed:
         """Ask. A malformed question must be answered REQUEST_INVALID; an allow counts as a use."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TypeVar, cast
-
-from msgspec import Struct
+from typing import cast
 
 from pdp.core.lawful import faults_of
 from pdp.core.model import AnyFact, Instant, Revocation
@@ -16,6 +14,8 @@ from pdp.core.policy.rules import PolicySet
 from pdp.core.reasons import Code
 from pdp.core.scope import IdentityScope, PatternError
 from pdp.scenarios.amending import BY_ID, BY_PERSON
+from pdp.scenarios.commanding import CommandReading
+from pdp.scenarios.decoding import Decoding
 from pdp.scenarios.driver import CheckSpec, ObservedPermission, Outcome, PermissionsSpec, ServiceFault
 from pdp.scenarios.story import (
     Action,
@@ -50,14 +50,12 @@ from pdp.scenarios.written import (
 from pdp.state.document import Document, DocumentError, Plain, Problem, parse_yaml
 from pdp.state.document import Path as KeyPath
 from pdp.state.facts_file import decode_facts, parse_facts
-from pdp.state.fields import decode
 from pdp.state.policy_files import PolicyFile, compile_files, read
-
-_T = TypeVar("_T", bound=Struct)
 
 _GRANTS = frozenset({Code.GRANTED, Code.GRANTED_BREAK_GLASS})
 _REVISION = re.compile(r"latest(?:\+(\d{1,9}))?")
-_BESIDE_A_VERB = frozenset({"name", "expect", "repeat"})
+_OF_A_COMMAND = frozenset({"by", "with", "reason"})
+_BESIDE_A_VERB = frozenset({"name", "expect", "repeat"}) | _OF_A_COMMAND
 _ASKING = frozenset({"check", "explain", "permissions"})
 
 
@@ -75,60 +73,54 @@ def _content(path: Path) -> bytes:
         raise DocumentError((Problem(str(path), 1, 1, "", f"cannot be read: {reason}"),)) from None
 
 
-class _Reading:
+class _Reading(Decoding):
     """Reads one file; collects problems, its own and those of the files it names."""
 
     def __init__(self, document: Document, text: str, folder: Path) -> None:
-        self._document = document
+        super().__init__(document, [])
         self._text = text
         self._folder = folder
-        self._problems: list[Problem] = []
+        self._commands = CommandReading(document, self.problems)
 
     def scenario(self) -> Scenario:
         """Return the story; raise DocumentError."""
-        written = self._decode((), WrittenScenario, self._document.data)
+        written = self.decode((), WrittenScenario, self.document.data)
         if written is None:
-            raise DocumentError(tuple(self._problems))
+            raise DocumentError(tuple(self.problems))
         policies = self._policies(("policies",), cast("Plain", written.policies))
         self._check_callers(written.callers)
+        principals = self._commands.principals(("principals",), written.principals)
         facts = self._facts(("facts",), cast("Plain", written.facts))
         if not written.steps:
-            self._refuse(("steps",), "must have at least one step")
+            self.refuse(("steps",), "must have at least one step")
         steps = [self._step(("steps", number), cast("Plain", data)) for number, data in enumerate(written.steps)]
-        if self._problems:
-            raise DocumentError(tuple(self._problems))
+        if self.problems:
+            raise DocumentError(tuple(self.problems))
         return Scenario(
             name=written.scenario,
             description=written.description,
-            source=self._document.source,
+            source=self.document.source,
             policies=policies,
             callers=dict(written.callers),
+            principals=principals,
             now=written.now,
             facts=facts,
             steps=tuple(step for step in steps if step is not None),
         )
-
-    def _refuse(self, path: KeyPath, message: str) -> None:
-        self._problems.append(self._document.problem(path, message))
-
-    def _decode(self, path: KeyPath, type_: type[_T], data: Plain) -> _T | None:
-        value, problems = decode(self._document, path, type_, data)
-        self._problems += problems
-        return value
 
     def _check_callers(self, callers: dict[str, tuple[str, ...]]) -> None:
         for caller, patterns in callers.items():
             try:
                 IdentityScope(patterns)
             except PatternError as error:
-                self._refuse(("callers", caller), str(error))
+                self.refuse(("callers", caller), str(error))
 
     def _policies(self, path: KeyPath, data: Plain) -> PolicySet:
         """Return the set that the file names or holds; by default all policies in its folder."""
         if data is None:
             return self._compiled([self._folder], ())
         if not isinstance(data, list):
-            self._refuse(path, "must be a list of file names or policies")
+            self.refuse(path, "must be a list of file names or policies")
             return PolicySet()
         paths: list[Path] = []
         inline: list[KeyPath] = []
@@ -141,9 +133,9 @@ class _Reading:
 
     def _compiled(self, paths: list[Path], inline: tuple[KeyPath, ...]) -> PolicySet:
         try:
-            return compile_files([*read(paths), PolicyFile(self._document, self._text, inline)])
+            return compile_files([*read(paths), PolicyFile(self.document, self._text, inline)])
         except DocumentError as error:
-            self._problems += error.problems
+            self.problems += error.problems
             return PolicySet()
 
     def _facts(self, path: KeyPath, data: Plain) -> tuple[AnyFact, ...]:
@@ -154,42 +146,57 @@ class _Reading:
             return tuple(fact for number, item in enumerate(data) for fact in self._facts((*path, number), item))
         if isinstance(data, str):
             return self._facts_of_file(self._folder / data)
-        facts, problems = decode_facts(self._document, path, data)
-        self._problems += problems
+        facts, problems = decode_facts(self.document, path, data)
+        self.problems += problems
         return tuple(facts)
 
     def _facts_of_file(self, path: Path) -> tuple[AnyFact, ...]:
         try:
             return tuple(parse_facts(_content(path), str(path)))
         except DocumentError as error:
-            self._problems += error.problems
+            self.problems += error.problems
             return ()
 
     def _step(self, path: KeyPath, data: Plain) -> Step | None:
-        written = self._decode(path, WrittenStep, data)
+        written = self.decode(path, WrittenStep, data)
         if written is None or not isinstance(data, dict):
             return None
         verbs = [key for key in data if key not in _BESIDE_A_VERB]
         if len(verbs) != 1 or data[verbs[0]] is None:
             found = ", ".join(f"`{verb}`" for verb in verbs) or "none"
-            self._refuse(path, f"a step must have exactly one verb, with its value; found {found}")
+            self.refuse(path, f"a step must have exactly one verb, with its value; found {found}")
             return None
         verb = verbs[0]
-        if (verb in _ASKING) is not ("expect" in data):
-            self._refuse(path, f"`{verb}` needs `expect`" if verb in _ASKING else f"`{verb}` has nothing to expect")
+        if not self._goes_together(path, verb, data):
             return None
-        if verb != "check" and "repeat" in data:
-            self._refuse((*path, "repeat"), f"`{verb}` cannot be repeated")
         if written.repeat < 1:
-            self._refuse((*path, "repeat"), "must be at least 1")
+            self.refuse((*path, "repeat"), "must be at least 1")
         action = self._action(path, verb, written, data)
-        line, _ = self._document.position(path)
-        return None if action is None else Step(line, written.name, action)
+        line, _ = self.document.position(path)
+        named = written.name or (f"{written.by} commands {written.command}" if verb == "command" else "")
+        return None if action is None else Step(line, named, action)
+
+    def _goes_together(self, path: KeyPath, verb: str, data: dict[str, Plain]) -> bool:
+        """Refuse what stands beside a verb that it has no meaning for; return whether the step can be read on."""
+        if verb != "command" and (verb in _ASKING) is not ("expect" in data):
+            self.refuse(path, f"`{verb}` needs `expect`" if verb in _ASKING else f"`{verb}` has nothing to expect")
+            return False
+        if verb != "check" and "repeat" in data:
+            self.refuse((*path, "repeat"), f"`{verb}` cannot be repeated")
+        for key in _OF_A_COMMAND & data.keys() if verb != "command" else ():
+            self.refuse((*path, key), f"has no meaning for `{verb}`")
+        return True
 
     def _action(self, path: KeyPath, verb: str, written: WrittenStep, data: dict[str, Plain]) -> Action | None:
-        value = getattr(written, verb)
         if verb in _ASKING:
             return self._question(path, verb, written, data.get("expect"))
+        if verb == "command":
+            return self._commands.command(path, written, data)
+        return self._change(path, verb, written, data)
+
+    def _change(self, path: KeyPath, verb: str, written: WrittenStep, data: dict[str, Plain]) -> Action | None:
+        """Read a step that changes facts or what is around them."""
+        value = getattr(written, verb)
         if verb in BY_ID:
             return Amend(verb, value)
         if verb in BY_PERSON:
@@ -218,7 +225,7 @@ class _Reading:
             spec = _spec(written.check)
             return None if answer is None else Ask(spec=spec, expect=answer, at_least=asked, repeat=written.repeat)
         if written.explain is not None:
-            rows = self._decode(here, WrittenRows, expect)
+            rows = self.decode(here, WrittenRows, expect)
             asked = self._revision((*path, verb), written.explain)
             if rows is None:
                 return None
@@ -235,7 +242,7 @@ class _Reading:
         """Read `allow`, `deny`, a reason code, or a mapping."""
         if isinstance(data, str):
             return self._short_expectation(path, data)
-        written = self._decode(path, WrittenExpectation, data)
+        written = self.decode(path, WrittenExpectation, data)
         if written is None:
             return None
         values = {name: getattr(written, name) for name in written.__struct_fields__ if name != "obligations"}
@@ -248,7 +255,7 @@ class _Reading:
             return Expectation(outcome=Outcome(text))
         if text in tuple(Code):
             return Expectation(code=Code(text), outcome=_outcome(Code(text)))
-        self._refuse(path, f"`{text}` is neither `allow` nor `deny` nor a reason code")
+        self.refuse(path, f"`{text}` is neither `allow` nor `deny` nor a reason code")
         return None
 
     def _expected_permissions(self, path: KeyPath, data: Plain) -> ExpectedPermissions | None:
@@ -257,7 +264,7 @@ class _Reading:
             data = {"permissions": data}
         elif isinstance(data, str):
             data = {"codes": [data]}
-        written = self._decode(path, WrittenPermissionList, data)
+        written = self.decode(path, WrittenPermissionList, data)
         if written is None:
             return None
         pairs = tuple(ObservedPermission(item.action, item.resource, item.conditions) for item in written.permissions)
@@ -268,14 +275,14 @@ class _Reading:
             return None
         match = _REVISION.fullmatch(check.at_least_revision)
         if match is None:
-            self._refuse((*path, "at_least_revision"), "must be `latest` or `latest+N`")
+            self.refuse((*path, "at_least_revision"), "must be `latest` or `latest+N`")
             return None
         return RevisionAsked(int(match[1] or 0))
 
     def _deed(self, path: KeyPath, verb: str, deed: WrittenDeed) -> Amend:
         if (verb == "certify") is not (deed.until is not None):
             wrong = "is required" if verb == "certify" else f"has no meaning for `{verb}`"
-            self._refuse((*path, "until"), wrong)
+            self.refuse((*path, "until"), wrong)
         return Amend(verb, deed.id, deed.by, deed.until)
 
     def _revocation(self, path: KeyPath, written: WrittenRevocation) -> Revoke | None:
@@ -289,7 +296,7 @@ class _Reading:
             expires_at=written.expires_at,
         )
         for field, message in faults_of(revocation):
-            self._refuse((*path, "id" if field == "target_id" else field), message)
+            self.refuse((*path, "id" if field == "target_id" else field), message)
         return Revoke(revocation, written.effective_at is None)
 
 

@@ -73,7 +73,7 @@ def _lines_of_result(result: ScenarioResult) -> Iterator[str]:
 
 
 def failure_lines(failure: Failure, source: str) -> Iterator[str]:
-    """Yield where a step failed, how expected and actual differ, and the actual reasons."""
+    """Yield where a step failed, how expected and actual differ, the actual reasons, and the remedy."""
     yield f"{source}:{failure.line}: {failure.step}" + (f": {failure.error}" if failure.error else "")
     for difference in failure.differences:
         yield f"  {difference.field}:"
@@ -82,6 +82,8 @@ def failure_lines(failure: Failure, source: str) -> Iterator[str]:
     if failure.reasons:
         yield "  reasons:"
         yield from (f"    {reason}" for reason in failure.reasons)
+    if failure.remedy:
+        yield f"  remedy: {failure.remedy}"
 
 
 def _clean(text: str) -> str:

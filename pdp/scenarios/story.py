@@ -10,7 +10,16 @@ from pdp.core.model import AnyFact, Duration, FactKind, Instant, Revocation
 from pdp.core.policy.model import Obligation
 from pdp.core.policy.rules import PolicySet
 from pdp.core.reasons import Code
-from pdp.scenarios.driver import CheckSpec, ObservedPermission, Outcome, PermissionsSpec, ServiceFault
+from pdp.governance.commands import Command
+from pdp.governance.roles import Principal
+from pdp.scenarios.driver import (
+    CheckSpec,
+    ObservedPermission,
+    Outcome,
+    PermissionsSpec,
+    RefusalRule,
+    ServiceFault,
+)
 
 
 class Expectation(Struct, frozen=True, kw_only=True):
@@ -51,6 +60,21 @@ class ExpectedPermissions(Struct, frozen=True, kw_only=True):
 
     permissions: tuple[ObservedPermission, ...] = ()
     codes: tuple[Code, ...] = ()
+
+
+class ExpectedRefusal(Struct, frozen=True, kw_only=True):
+    """Why a command should not be carried out; None: not compared."""
+
+    rules: tuple[RefusalRule, ...]
+    """The first rule that stands against it; or all of them, in order."""
+    complete: bool
+    """Whether these are all of them."""
+    message: str | None = None
+    """Part of the first rule's message."""
+    remedy: str | None = None
+    """Part of its remedy."""
+    about: str | None = None
+    """The fact or policy it is about, as `kind:id`."""
 
 
 class RevisionAsked(Struct, frozen=True):
@@ -124,6 +148,16 @@ class Amend(Struct, frozen=True):
     until: Instant | None = None
 
 
+class CarryOut(Struct, frozen=True, kw_only=True):
+    """Have a principal command something."""
+
+    command: Command
+    principal: str
+    reason: str = ""
+    expect: ExpectedRefusal | None = None
+    """None: it must be carried out."""
+
+
 class SwapPolicies(Struct, frozen=True):
     """Replace the policy set."""
 
@@ -136,7 +170,10 @@ class Break(Struct, frozen=True):
     fault: ServiceFault
 
 
-Action: TypeAlias = Ask | AskWhy | AskWhat | Advance | SetClock | Write | Remove | Revoke | Amend | SwapPolicies | Break
+Asking: TypeAlias = Ask | AskWhy | AskWhat
+Surroundings: TypeAlias = Advance | SetClock | SwapPolicies | Break
+FactsChange: TypeAlias = Write | Remove | Revoke | Amend
+Action: TypeAlias = Asking | Surroundings | FactsChange | CarryOut
 
 
 class Step(Struct, frozen=True):
@@ -156,6 +193,7 @@ class Scenario(Struct, frozen=True, kw_only=True):
     """The file it was read from, as it was named."""
     policies: PolicySet
     callers: dict[str, tuple[str, ...]]
+    principals: tuple[Principal, ...]
     now: Instant
     facts: tuple[AnyFact, ...]
     steps: tuple[Step, ...]

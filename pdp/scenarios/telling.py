@@ -8,15 +8,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pdp.core.model import KIND_OF, AnyFact, FactKind, Instant, Revision
-from pdp.scenarios.amending import AMENDMENTS, CLOSE_SESSION, COMPLETE_TASK
+from pdp.scenarios.amending import AMENDMENTS
 from pdp.scenarios.comparing import (
     Difference,
     differences_of_answer,
     differences_of_explanation,
     differences_of_permissions,
+    differences_of_refusal,
     reasons_text,
+    refusal_text,
 )
-from pdp.scenarios.driver import CheckSpec, Driver, DriverError
+from pdp.scenarios.driver import CheckSpec, Driver, DriverError, ObservedRefusal
 from pdp.scenarios.story import (
     Advance,
     Amend,
@@ -24,12 +26,15 @@ from pdp.scenarios.story import (
     AskWhat,
     AskWhy,
     Break,
+    CarryOut,
+    FactsChange,
     Remove,
     RevisionAsked,
     Revoke,
     Scenario,
     SetClock,
     Step,
+    Surroundings,
     SwapPolicies,
     Write,
 )
@@ -43,7 +48,9 @@ class Failure(Struct, frozen=True, kw_only=True):
     """Number and name, e.g. `step 3 (after the release)`."""
     differences: tuple[Difference, ...] = ()
     reasons: tuple[str, ...] = ()
-    """The actual reasons with their messages, one line each."""
+    """The actual reasons with their messages, one line each; of a refused command the rules that stand against it."""
+    remedy: str = ""
+    """What would satisfy the first of those rules."""
     error: str = ""
     """Set when there was no answer to compare."""
 
@@ -68,7 +75,7 @@ class Telling:
         failures: list[Failure] = []
         number, step = 0, Step(1, "the start", Write(self._scenario.facts))
         try:
-            await self._driver.start(self._scenario.policies, self._scenario.callers, self._now)
+            await self._start()
             if self._scenario.facts:
                 await self._take(step, "")
             for number, step in enumerate(self._scenario.steps, start=1):  # named in the failure
@@ -78,6 +85,10 @@ class Telling:
         finally:
             await self._driver.close()
         return tuple(failures)
+
+    async def _start(self) -> None:
+        story = self._scenario
+        await self._driver.start(story.policies, story.callers, story.principals, story.now)
 
     async def _take(self, step: Step, title: str) -> list[Failure]:
         match step.action:
@@ -93,6 +104,8 @@ class Telling:
                 return _failures(step.line, title, differences, reasons_text(permitted.reasons))
             case Advance() | SetClock() | SwapPolicies() | Break() as change:
                 await self._change_surroundings(change)
+            case CarryOut() as asked:
+                return await self._carry_out(asked, step.line, title)
             case Write() | Remove() | Revoke() | Amend() as change:
                 self._latest = await self._change_facts(change)
             case _ as never:
@@ -109,7 +122,15 @@ class Telling:
                 return _failures(line, which, differences, reasons_text(answer.reasons))
         return []
 
-    async def _change_surroundings(self, change: Advance | SetClock | SwapPolicies | Break) -> None:
+    async def _carry_out(self, asked: CarryOut, line: int, title: str) -> list[Failure]:
+        outcome = await self._driver.carry_out(asked.command, asked.principal, asked.reason)
+        if isinstance(outcome, ObservedRefusal):
+            differences = differences_of_refusal(asked.expect, outcome)
+            return _failures(line, title, differences, refusal_text(outcome), outcome.remedy)
+        self._latest = outcome
+        return _failures(line, title, differences_of_refusal(asked.expect, None), ())
+
+    async def _change_surroundings(self, change: Surroundings) -> None:
         match change:
             case Advance(by):
                 self._now = Instant(self._now + by)
@@ -124,7 +145,7 @@ class Telling:
             case _ as never:
                 assert_never(never)
 
-    async def _change_facts(self, change: Write | Remove | Revoke | Amend) -> Revision:
+    async def _change_facts(self, change: FactsChange) -> Revision:
         match change:
             case Write(facts):
                 return await self._write(facts)
@@ -132,9 +153,7 @@ class Telling:
                 self._written.pop((kind, id_), None)
                 return await self._driver.drop(kind, id_)
             case Revoke(revocation, immediately):
-                return await self._driver.revoke(
-                    replace(revocation, effective_at=self._now) if immediately else revocation
-                )
+                return await self._write((replace(revocation, effective_at=self._now) if immediately else revocation,))
             case Amend():
                 return await self._amend(change)
             case _ as never:
@@ -150,13 +169,7 @@ class Telling:
         if fact is None:
             message = f"{amendment.kind} `{step.id}` has not been written by this story"
             raise StoryError(message)
-        amended = amendment.change(fact, step)
-        self._written[amendment.kind, step.id] = amended
-        if step.verb == COMPLETE_TASK:
-            return await self._driver.complete_task(step.id)
-        if step.verb == CLOSE_SESSION:
-            return await self._driver.close_session(step.id)
-        return await self._driver.apply((amended,))
+        return await self._write((amendment.change(fact, step),))
 
     def _resolved(self, spec: CheckSpec, at_least: RevisionAsked | None) -> CheckSpec:
         return spec if at_least is None else replace(spec, at_least_revision=self._latest + at_least.ahead)
@@ -168,7 +181,9 @@ def _title(number: int, step: Step) -> str:
     return f"step {number} ({step.name})" if step.name else f"step {number}"
 
 
-def _failures(line: int, title: str, differences: list[Difference], reasons: tuple[str, ...]) -> list[Failure]:
+def _failures(
+    line: int, title: str, differences: list[Difference], reasons: tuple[str, ...], remedy: str = ""
+) -> list[Failure]:
     if not differences:
         return []
-    return [Failure(line=line, step=title, differences=tuple(differences), reasons=reasons)]
+    return [Failure(line=line, step=title, differences=tuple(differences), reasons=reasons, remedy=remedy)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pdp.core.model import Attribute, Credential, Duration, FactKind, Instant, RevocationTarget
 from pdp.core.policy.compile import WrittenObligation
 from pdp.core.reasons import Code
+from pdp.core.scope import IdentityScope
+from pdp.governance.roles import Role
 from pdp.scenarios.driver import Outcome, ServiceFault
 
 
@@ -108,11 +110,28 @@ class WrittenRevocation(Struct, frozen=True):
 
 
 class WrittenDeed(Struct, frozen=True):
-    """Who approves or reviews an approval, takes over an identity, or certifies an entitlement (and until when)."""
+    """Who approves or reviews an approval, or certifies an entitlement (and until when)."""
 
     id: str
     by: str
     until: Instant | None = None
+
+
+class WrittenPrincipal(Struct, frozen=True):
+    """Who commands; its name is the key."""
+
+    roles: frozenset[Role] = frozenset()
+    groups: frozenset[str] = frozenset()
+    identities: IdentityScope = IdentityScope([])
+
+
+class WrittenRefusal(Struct, frozen=True):
+    """Why a command should be refused: the first rule, or a list of all of them."""
+
+    refused: str | tuple[str, ...]
+    message: str | None = None
+    remedy: str | None = None
+    about: str | None = None
 
 
 class WrittenStep(Struct, frozen=True):
@@ -142,7 +161,12 @@ class WrittenStep(Struct, frozen=True):
     approve: WrittenDeed | None = None
     review: WrittenDeed | None = None
     certify: WrittenDeed | None = None
-    hand_over: WrittenDeed | None = None
+    command: str | None = None
+    by: str = ""
+    """Which principal commands."""
+    given: object = field(name="with", default=None)
+    """The command's fields."""
+    reason: str = ""
 
 
 class WrittenScenario(Struct, frozen=True):
@@ -154,4 +178,5 @@ class WrittenScenario(Struct, frozen=True):
     description: str = ""
     policies: object = None
     callers: dict[str, tuple[str, ...]] = {}
+    principals: dict[str, WrittenPrincipal] = {}
     facts: object = None

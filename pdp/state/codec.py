@@ -22,6 +22,7 @@ from pdp.core.model import (
     Approval,
     Attribute,
     Change,
+    Consent,
     Drop,
     Entitlement,
     FactKind,
@@ -37,13 +38,14 @@ from pdp.core.scope import Scope
 SHARED_SCOPES = 1 << 15
 SHARED_TEXTS = 1 << 17
 
-_REPEATED: Mapping[type[AnyFact], tuple[str, ...]] = {
+_REPEATED: Mapping[type[AnyFact | Consent], tuple[str, ...]] = {
     Identity: ("owner",),
-    Entitlement: ("certified_by",),
+    Entitlement: ("certified_by", "granted_by"),
     Approval: ("identity", "requested_by", "approved_by", "reviewed_by"),
+    Consent: ("by",),
     Task: ("owner", "parent"),
-    Session: ("identity", "task", "entitlement", "approval", "parent"),
-    Revocation: ("target_id", "reason", "source"),
+    Session: ("identity", "task", "entitlement", "approval", "parent", "opened_by", "reviewed_by"),
+    Revocation: ("target_id", "reason", "source", "revoked_by"),
     Signal: ("about", "name", "source"),
 }
 """The fields whose text other facts are likely to hold too."""
@@ -133,15 +135,22 @@ class Codec:
         texts = self._texts
         if len(texts) > SHARED_TEXTS:
             texts.clear()
-        for name in _REPEATED[type(fact)]:
-            text = getattr(fact, name)
-            if text:
-                # Nobody else has seen the fact yet, so that it is frozen is not at stake.
-                force_setattr(fact, name, texts.setdefault(text, text))
+        self._share_texts(fact)
+        if isinstance(fact, Approval):
+            for consent in fact.consents:
+                self._share_texts(consent)
         if fact.traceparent:
             force_setattr(fact, "traceparent", texts.setdefault(fact.traceparent, fact.traceparent))
         if isinstance(fact, Session) and not fact.constraints:
             force_setattr(fact, "constraints", self._no_constraints)
+
+    def _share_texts(self, value: AnyFact | Consent) -> None:
+        texts = self._texts
+        for name in _REPEATED[type(value)]:
+            text = getattr(value, name)
+            if text:
+                # Nobody else has seen the value yet, so that it is frozen is not at stake.
+                force_setattr(value, name, texts.setdefault(text, text))
 
 
 def _record(change: Change, data: bytes) -> _Record:

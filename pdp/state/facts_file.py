@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, ClassVar, cast, get_args
 
 import yaml
-from msgspec import NODEFAULT
+from msgspec import NODEFAULT, Struct
 from msgspec.structs import FieldInfo
 from yaml.representer import BaseRepresenter
 
@@ -154,9 +154,9 @@ def _dump_section(section: str, facts: Iterable[AnyFact]) -> str:
     return text
 
 
-def _written_fields(fact: AnyFact) -> Iterator[tuple[str, Plain]]:
-    for key, info in fields_of(type(fact)).items():
-        value = getattr(fact, info.name)
+def _written_fields(written: Struct) -> Iterator[tuple[str, Plain]]:
+    for key, info in fields_of(type(written)).items():
+        value = getattr(written, info.name)
         if info.required or value != _default(info):
             yield key, _plain(info, value)
 
@@ -177,7 +177,9 @@ def _plain(info: FieldInfo, value: object) -> Plain:
         return str(value.value)
     if isinstance(value, dict):
         return _OneLineMapping(value)
-    return _OneLineList(value) if isinstance(value, list) else cast("Plain", value)
+    if isinstance(value, tuple) and value and isinstance(value[0], Struct):
+        return [dict(_written_fields(item)) for item in value]
+    return _OneLineList(value) if isinstance(value, list | tuple) else cast("Plain", value)
 
 
 def _known() -> str:

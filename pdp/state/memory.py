@@ -9,6 +9,7 @@ from pdp.core.model import KIND_OF, AnyFact, Change, Drop, FactKind, Instant, Re
 from pdp.state.following import Bell, follow_log
 from pdp.state.store import (
     NOTHING_EXPECTED,
+    AlreadyCommittedError,
     Commit,
     ConflictError,
     FactRef,
@@ -32,6 +33,7 @@ class MemoryStore:
         """Start empty; followers hear a heartbeat every `heartbeat_s` seconds."""
         self._facts: dict[FactRef, AnyFact] = {}
         self._log: list[Commit] = []
+        self._by_key: dict[tuple[str, str], Commit] = {}
         self._bell = Bell()
         self._heartbeat_s = heartbeat_s
 
@@ -50,6 +52,8 @@ class MemoryStore:
         """Apply all changes or none, and return their revision."""
         self._check_open()
         check_commit(changes, origin)
+        if earlier := self._by_key.get((origin.actor, origin.key)):
+            raise AlreadyCommittedError(earlier)
         for ref, revision in expected.items():
             self._check_expected(ref, revision)
         commit = Commit(len(self._log) + 1, stamped(changes, len(self._log) + 1, origin), origin)
@@ -59,8 +63,15 @@ class MemoryStore:
             else:
                 self._facts[ref_of(change)] = change.fact
         self._log.append(commit)
+        if origin.key:
+            self._by_key[origin.actor, origin.key] = commit
         self._bell.ring()
         return commit.revision
+
+    async def committed(self, actor: str, key: str) -> Commit | None:
+        """Return what an actor has committed under a key, or None."""
+        self._check_open()
+        return self._by_key.get((actor, key))
 
     async def history(self, after: Revision, limit: int) -> Sequence[Commit]:
         """Return at most `limit` commits after a revision."""

@@ -15,9 +15,9 @@ import gc
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from pdp.core.model import AnyFact, Duration, Revision
+from pdp.core.model import AnyFact, Change, Duration, Revision
 from pdp.core.snapshot import Readiness, Snapshot
 from pdp.core.wording import SECOND
 from pdp.state.store import Commit, Heartbeat, Store, StoreError, StoreUnavailableError, StoreUnusableError
@@ -26,6 +26,12 @@ Subscriber: TypeAlias = Callable[[frozenset[str] | None], None]
 """Hears what each commit touched (see `core.touch`) once it is applied, or None when readiness has changed.
 
 Must be quick.
+"""
+
+Foreseer: TypeAlias = Callable[[Sequence[Change]], None]
+"""Hears what each commit will change just before it is applied, while the snapshot still has what it replaces.
+
+Must be quick, and is told nothing of what `start` loads.
 """
 
 TIME_SLICE = SECOND // 1000
@@ -61,6 +67,7 @@ class Replica:
         self._loaded = False
         self._closed = False
         self._subscribers: list[Subscriber] = []
+        self._foreseers: list[Foreseer] = []
         self._waiting: list[tuple[Revision, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
         self.trouble: StoreError | None = None
@@ -163,6 +170,10 @@ class Replica:
 
         return unsubscribe
 
+    def foresee(self, foreseer: Foreseer) -> None:
+        """Tell of every commit from now on, just before it is applied."""
+        self._foreseers.append(foreseer)
+
     async def _follow(self) -> None:
         pause, longest = self._retry_s
         while True:
@@ -208,6 +219,8 @@ class Replica:
                 raise StoreUnavailableError(message)
 
     async def _apply(self, commit: Commit) -> None:
+        for foreseer in self._foreseers:
+            _call(foreseer, commit.changes)
         try:
             touched = self._snapshot.apply(commit.revision, commit.changes)
         except Exception as error:
@@ -233,12 +246,7 @@ class Replica:
 
     def _tell(self, touched: frozenset[str] | None) -> None:
         for subscriber in tuple(self._subscribers):
-            try:
-                subscriber(touched)
-            except Exception as error:  # noqa: BLE001  # one bad subscriber must not keep revocations from all others
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": "a subscriber of the replica failed", "exception": error}
-                )
+            _call(subscriber, touched)
 
     async def _watch_age(self) -> None:
         """Let subscribers hear of staleness also when nobody asks for a decision."""
@@ -246,6 +254,19 @@ class Replica:
             left = (self._max_staleness - self.age()) / SECOND
             await asyncio.sleep(max(left, _SHORTEST_WATCH_S))
             self.check_readiness()
+
+
+_T = TypeVar("_T")
+
+
+def _call(listener: Callable[[_T], None], told: _T) -> None:
+    """Tell a listener; one that fails must not keep revocations from all others."""
+    try:
+        listener(told)
+    except Exception as error:  # noqa: BLE001  # whatever it is
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": "a subscriber of the replica failed", "exception": error}
+        )
 
 
 @contextmanager

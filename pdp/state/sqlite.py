@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pdp.core.model import AnyFact, Change, FactKind, Instant, Revision
+from pdp.state import sqlite_log
 from pdp.state.codec import Codec, CodecError
 from pdp.state.following import Bell, follow_log
 from pdp.state.sqlite_file import FileLock, connect, head, prepare, store_errors
@@ -92,9 +93,13 @@ class SqliteStore:
         self._writer.submit(Job(tuple(changes), origin, dict(expected), done, loop))
         return await done
 
+    async def committed(self, actor: str, key: str) -> Commit | None:
+        """Return what an actor has committed under a key, or None."""
+        return await self._reading(lambda: sqlite_log.committed(self._connection, self._codec, actor, key))
+
     async def history(self, after: Revision, limit: int) -> Sequence[Commit]:
         """Return at most `limit` commits after a revision."""
-        return await self._reading(lambda: self._history(after, limit))
+        return await self._reading(lambda: sqlite_log.history(self._connection, self._codec, after, limit))
 
     async def read(self, kind: FactKind, id_: str) -> AnyFact | None:
         """Return one fact, or None."""
@@ -169,17 +174,6 @@ class SqliteStore:
         except RuntimeError:
             # The reader has been shut down, so nothing is running.
             view.close()
-
-    def _history(self, after: Revision, limit: int) -> Sequence[Commit]:
-        rows = self._connection.execute(
-            "SELECT revision, at, actor, reason, traceparent, changes FROM log"
-            " WHERE revision > ? ORDER BY revision LIMIT ?",
-            (after, limit),
-        )
-        return [
-            Commit(revision, self._codec.decode_changes(changes), Origin(actor, reason, traceparent, at))
-            for revision, at, actor, reason, traceparent, changes in rows
-        ]
 
     def _rows_after(self, kind: FactKind | None, last: tuple[str, str], limit: int) -> Sequence[tuple[str, str, bytes]]:
         narrowed = "" if kind is None else " AND kind = ?"

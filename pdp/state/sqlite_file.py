@@ -43,6 +43,11 @@ MIGRATIONS = (
     ) STRICT, WITHOUT ROWID;
     INSERT INTO head VALUES (1, 0, 0);
     """,
+    """
+    ALTER TABLE log ADD COLUMN key TEXT NOT NULL DEFAULT '';
+    ALTER TABLE log ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+    CREATE UNIQUE INDEX log_by_key ON log (actor, key) WHERE key != '';
+    """,
 )
 """The n-th script takes a file of schema version n to version n + 1."""
 

@@ -16,15 +16,18 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from pdp.core.model import Change, Drop, Instant, Revision
+from pdp.state import sqlite_log
 from pdp.state.codec import Codec, CodecError
 from pdp.state.sqlite_file import connect, head, store_errors
 from pdp.state.store import (
+    AlreadyCommittedError,
     CommitRefusedError,
     ConflictError,
     FactRef,
     Origin,
     StoreError,
     StoreUnavailableError,
+    StoreUnusableError,
     check_commit,
     ref_of,
     stamped,
@@ -124,7 +127,7 @@ class Writer:
         for job in jobs:
             try:
                 self._write_one(job, revision + 1)
-            except (ConflictError, CommitRefusedError) as error:
+            except (AlreadyCommittedError, ConflictError, CommitRefusedError, StoreUnusableError) as error:
                 outcomes.append(error)
                 continue
             revision, latest = revision + 1, Instant(max(latest, job.origin.at))
@@ -137,6 +140,7 @@ class Writer:
         # INVARIANT: nothing is written before everything that can refuse this commit has been asked, because the
         # transaction goes on with the next one.
         check_commit(job.changes, job.origin)
+        self._check_key(job.origin)
         for ref, expected in job.expected.items():
             self._check_expected(ref, expected)
         changes = stamped(job.changes, revision, job.origin)
@@ -147,11 +151,16 @@ class Writer:
             raise CommitRefusedError(str(error)) from error
         for change, data in encoded:
             self._write_change(change, data, revision)
-        origin = job.origin
-        self._connection.execute(
-            "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)",
-            (revision, origin.at, origin.actor, origin.reason, origin.traceparent, record),
-        )
+        sqlite_log.append(self._connection, revision, job.origin, record)
+
+    def _check_key(self, origin: Origin) -> None:
+        try:
+            earlier = sqlite_log.committed(self._connection, self._codec, origin.actor, origin.key)
+        except CodecError as error:
+            message = f"database `{self._path}` is corrupt: {error}; restore it from a backup"
+            raise StoreUnusableError(message) from error
+        if earlier is not None:
+            raise AlreadyCommittedError(earlier)
 
     def _check_expected(self, ref: FactRef, expected: Revision) -> None:
         row = self._connection.execute("SELECT revision FROM facts WHERE kind = ? AND id = ?", ref).fetchone()

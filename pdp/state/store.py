@@ -37,6 +37,10 @@ class Origin(Struct, frozen=True):
     reason: str
     traceparent: str
     at: Instant
+    key: str = ""
+    """Idempotency key: an actor commits at most once under each; empty: as often as it likes."""
+    digest: str = ""
+    """Of what was asked for under the key, in hex: tells it from something else under the same key."""
 
 
 class Commit(Struct, frozen=True):
@@ -99,6 +103,15 @@ class ConflictError(StoreError):
         self.actual = actual
 
 
+class AlreadyCommittedError(StoreError):
+    """The actor has committed under this idempotency key before; nothing more happened."""
+
+    def __init__(self, commit: Commit) -> None:
+        """Keep what was committed then."""
+        super().__init__(f"`{commit.origin.key}` is the key of revision {commit.revision} already")
+        self.commit = commit
+
+
 NOTHING_EXPECTED: Mapping[FactRef, Revision] = {}
 
 
@@ -128,9 +141,15 @@ class Store(Protocol):
         """Apply all changes or none, and return their revision once they are durable.
 
         Must raise ConflictError if a fact of `expected` is not at its revision (0: must not exist), and
-        CommitRefusedError if there are no changes or an unlawful one. Must stamp each written fact with the revision
-        and the origin's traceparent. Dropping what does not exist is no error. When cancelled it may still happen.
+        CommitRefusedError if there are no changes or an unlawful one. Must raise AlreadyCommittedError, whatever is
+        expected, if the origin has a key that its actor has committed under, ever. Must stamp each written fact with
+        the revision and the origin's traceparent. Dropping what does not exist is no error. When cancelled it may
+        still happen.
         """
+        ...
+
+    async def committed(self, actor: str, key: str) -> Commit | None:
+        """Return what an actor has committed under an idempotency key, or None; an empty key names nothing."""
         ...
 
     async def history(self, after: Revision, limit: int) -> Sequence[Commit]:
@@ -168,8 +187,8 @@ def check_commit(changes: Sequence[Change], origin: Origin) -> None:
     if not 0 <= origin.at <= LATEST_ORIGIN:
         message = "the time of a commit must lie in the years 1970 to 2262"
         raise CommitRefusedError(message)
-    for name, text in (("actor", origin.actor), ("reason", origin.reason), ("traceparent", origin.traceparent)):
-        if fault := fault_of_text(text, required=False, prose=True):
+    for name in ("actor", "reason", "traceparent", "key", "digest"):
+        if fault := fault_of_text(getattr(origin, name), required=False, prose=True):
             message = f"{name} of a commit {fault}"
             raise CommitRefusedError(message)
     for change in changes:

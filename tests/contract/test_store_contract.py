@@ -29,6 +29,7 @@ from pdp.core.scope import ActionScope, ResourceScope
 from pdp.state.memory import MemoryStore
 from pdp.state.sqlite import SqliteStore
 from pdp.state.store import (
+    AlreadyCommittedError,
     Commit,
     CommitRefusedError,
     ConflictError,
@@ -54,9 +55,10 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await opened.close()
 
 
-def origin(at: int = 5, actor: str = "operator") -> Origin:
-    """Return who, why, in which trace and when."""
-    return Origin(actor=actor, reason="because", traceparent=TRACE, at=Instant(at))
+def origin(at: int = 5, actor: str = "operator", key: str = "") -> Origin:
+    """Return who, why, in which trace and when; under which key."""
+    digest = "d1" if key else ""
+    return Origin(actor=actor, reason="because", traceparent=TRACE, at=Instant(at), key=key, digest=digest)
 
 
 def put_task(id_: str = "t-1", owner: str = "") -> Put:
@@ -243,6 +245,55 @@ async def test_of_many_that_expect_the_same_one_wins(store: Store) -> None:
     assert (outcomes.count(1), sum(isinstance(outcome, ConflictError) for outcome in outcomes)) == (1, 19)
 
 
+async def test_an_actor_commits_once_under_a_key(store: Store) -> None:
+    """The second time it hears what it committed the first time, whatever it wants written now, or expects."""
+    await store.commit([put_task()], origin(key="k"))
+    first = await store.committed("operator", "k")
+    with pytest.raises(AlreadyCommittedError, match="`k` is the key of revision 1 already") as caught:
+        await store.commit([put_task("t-2")], origin(9, key="k"), expected={FactRef(FactKind.TASK, "t-1"): 0})
+    written = Task(id="t-1", revision=1, traceparent=TRACE)
+    assert caught.value.commit == first == Commit(1, (Put(written),), origin(key="k"))
+    assert await loaded(store) == (1, {"t-1": written})
+
+
+async def test_a_key_belongs_to_one_actor(store: Store) -> None:
+    """Another may use the same one."""
+    await store.commit([put_task()], origin(key="k"))
+    assert await store.committed("somebody else", "k") is None
+    assert await store.commit([put_task("t-2")], origin(actor="somebody else", key="k")) == 2
+
+
+async def test_without_a_key_the_same_is_committed_as_often_as_it_is_asked_for(store: Store) -> None:
+    """And an empty key names no commit."""
+    assert [await store.commit([put_task()], origin()) for _ in range(2)] == [1, 2]
+    assert await store.committed("operator", "") is None
+
+
+async def test_a_commit_that_did_not_happen_uses_up_no_key(store: Store) -> None:
+    """What conflicted may be decided again under its key."""
+    with pytest.raises(ConflictError):
+        await store.commit([put_task()], origin(key="k"), expected={FactRef(FactKind.TASK, "t-1"): 7})
+    assert await store.committed("operator", "k") is None
+    assert await store.commit([put_task()], origin(key="k")) == 1
+
+
+async def test_of_many_under_one_key_one_happens(store: Store) -> None:
+    """However they are grouped on their way to the disk; all others hear of it."""
+    outcomes = await asyncio.gather(
+        *(store.commit([put_task(f"t-{n}")], origin(key="k")) for n in range(20)), return_exceptions=True
+    )
+    told = [one.commit.revision for one in outcomes if isinstance(one, AlreadyCommittedError)]
+    assert (outcomes.count(1), told) == (1, [1] * 19)
+    assert len(await store.history(0, 100)) == 1
+
+
+@pytest.mark.parametrize("field", ["actor", "reason", "traceparent", "key", "digest"])
+async def test_a_commit_of_unlawful_origin_is_refused(store: Store, field: str) -> None:
+    """Each of its texts could stop a reader of the log."""
+    with pytest.raises(CommitRefusedError, match=f"{field} of a commit must be valid Unicode"):
+        await store.commit([put_task()], replace(origin(), **{field: "\ud800"}))
+
+
 async def test_commits_at_the_same_time_get_a_revision_each(store: Store) -> None:
     """Without gaps, and the history agrees with what each writer was told."""
     revisions = await asyncio.gather(*(store.commit([put_task(f"t-{n}")], origin(n)) for n in range(50)))
@@ -354,6 +405,7 @@ async def test_a_closed_store_is_unavailable(store: Store) -> None:
     for question in (
         store.load(),
         store.commit([put_task()], origin()),
+        store.committed("operator", "k"),
         store.history(0, 1),
         store.read(FactKind.TASK, "t"),
         store.page(None, "", 1),

@@ -60,6 +60,9 @@ def test_the_readme_runs_from_top_to_bottom(folder: Path) -> None:
     assert "TASK_ENDED" in shown[1]
     assert "REASON_CODE_TASK_ENDED" in shown[2]
     assert shown[3] == "TASK_ENDED task `release-7.4` is completed\n"
+    assert "release 7.5" in shown[4]
+    assert shown[5] == "GRANTED\n"
+    assert (folder / "change-manager.token").read_text().startswith("pdpadm_")
 
 
 def _environment() -> dict[str, str]:

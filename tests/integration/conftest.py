@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from pdp.app import Sidecar
 from pdp.settings import Settings
-from tests.integration.serving import QUICK, Running, ServerProcess, running, world
+from tests.integration.serving import QUICK, Running, ServerProcess, administration, running, world
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture
 def settings(home: Path) -> Settings:
     """Return settings of a sidecar that lives there."""
-    return Settings(data_dir=str(home), state=QUICK)
+    return Settings(data_dir=str(home), state=QUICK, administration=administration())
 
 
 class Serve:

@@ -35,12 +35,45 @@ from pdp.core.model import (
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.wording import SECOND
 from pdp.doors.facts_wire import message_of
-from pdp.settings import State
+from pdp.governance.roles import Role
+from pdp.governance.tokens import hash_of
+from pdp.settings import Administration, PrincipalSettings, State
 
 PATIENCE_S = 10.0
 HOUR = 3600 * SECOND
 QUICK = State(heartbeat=Duration(SECOND // 20))
+ROLES_OF_PRINCIPAL: Mapping[str, frozenset[Role]] = {
+    "release-manager": frozenset({Role.REQUESTER}),
+    "change-manager": frozenset({Role.APPROVER}),
+    "release-board": frozenset({Role.APPROVER}),
+    "on-call-engineer": frozenset({Role.REQUESTER, Role.OPERATOR}),
+    "security": frozenset({Role.OPERATOR}),
+    "head-of-payments": frozenset({Role.REVIEWER}),
+    "auditor": frozenset({Role.AUDITOR}),
+    "inventory": frozenset({Role.IMPORTER}),
+    "newcomer": frozenset(),
+}
+"""The principals that every sidecar of these tests knows by a token, besides `local`."""
 _RECONNECT = (("grpc.initial_reconnect_backoff_ms", 50), ("grpc.min_reconnect_backoff_ms", 200))
+
+
+def token_of(name: str) -> str:
+    """Return the bearer token of a principal."""
+    return f"pdpadm_{name}"
+
+
+def as_principal(name: str) -> tuple[tuple[str, str], ...]:
+    """Return the metadata by which a call is that principal's: `metadata=as_principal("change-manager")`."""
+    return (("authorization", f"Bearer {token_of(name)}"),)
+
+
+def administration(**listener: object) -> Administration:
+    """Return administration that knows the principals of these tests."""
+    principals = {
+        name: PrincipalSettings(roles=roles, identities=IdentityScope(["**"]), tokens=[hash_of(token_of(name))])
+        for name, roles in ROLES_OF_PRINCIPAL.items()
+    }
+    return Administration(principals=principals, **listener)  # type: ignore[arg-type]
 
 
 class Channels:
@@ -61,10 +94,11 @@ class Channels:
         )
         self.health = health_pb2_grpc.HealthStub(self.decision_channel)
 
-    async def apply(self, *facts: AnyFact) -> int:
-        """Write facts; return the revision."""
+    async def apply(self, *facts: AnyFact, principal: str = "") -> int:
+        """Write facts, as whoever the transport says unless a principal is named; return the revision."""
         request = governance_pb2.ApplyFactsRequest(facts=[message_of(fact) for fact in facts], reason="a test")
-        return (await self.governance.ApplyFacts(request, timeout=PATIENCE_S)).revision
+        metadata = as_principal(principal) if principal else None
+        return (await self.governance.ApplyFacts(request, timeout=PATIENCE_S, metadata=metadata)).revision
 
     async def revoke(self, target: str, target_id: str, **more: object) -> governance_pb2.RevokeResponse:
         """Revoke something named by its kind."""
@@ -258,14 +292,20 @@ class Refused:
         self.code = error.code()
         self.message = error.details() or ""
         self.reason = self.domain = ""
+        self.metadata: dict[str, str] = {}
         self.fields: dict[str, str] = {}
+        self.rules: dict[str, str] = {}
+        """What stands against a command: messages with their remedies by rule."""
         status = rpc_status.from_call(error)  # type: ignore[arg-type]  # has what it asks for
         for detail in status.details if status is not None else ():
             info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+            failed = error_details_pb2.PreconditionFailure()
             if detail.Unpack(info):
-                self.reason, self.domain = info.reason, info.domain
+                self.reason, self.domain, self.metadata = info.reason, info.domain, dict(info.metadata)
             elif detail.Unpack(bad):
                 self.fields = {violation.field: violation.description for violation in bad.field_violations}
+            elif detail.Unpack(failed):
+                self.rules = {violation.type: violation.description for violation in failed.violations}
 
 
 async def refusal(call: object) -> Refused:

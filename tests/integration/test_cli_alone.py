@@ -22,7 +22,7 @@ from tests.certificates import Authority
 ROOT = Path(__file__).parents[2]
 STORY = ROOT / "policies" / "examples" / "release-job"
 PDP = [sys.executable, "-c", "from pdp.cli.main import main; main()"]
-OF_A_TERMINAL = ("COLUMNS", "FORCE_COLOR", "SESSIONPDP_TARGET", "SESSIONPDP_ADMIN_TARGET")
+OF_A_TERMINAL = ("COLUMNS", "FORCE_COLOR", "SESSIONPDP_TARGET", "SESSIONPDP_ADMIN_TARGET", "PDP_ADMIN_TOKEN")
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OF_A_TERMINAL} | {"NO_COLOR": "1"}
 QUESTION = ["--subject", "s", "--action", "a", "--resource", "t:i"]
 
@@ -58,6 +58,9 @@ def run(
         ["watch", *QUESTION],
         ["permissions", "--subject", "s", "--session", "x"],
         ["export"],
+        ["session", "show", "x"],
+        ["task", "complete", "x"],
+        ["admin", "whoami"],
         ["revoke", "session", "x", "--reason", "y"],
     ],
 )
@@ -76,8 +79,8 @@ def test_scenarios_that_pass_are_a_line_each(folder: Path) -> None:
     done = run(folder, "test", str(STORY))
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
-        "passed  a release job that nobody closed  7 steps",
-        "passed  a release job ends  11 steps",
+        "passed  a release job that nobody closed  13 steps",
+        "passed  a release job ends  22 steps",
         "",
         "2 scenarios: 2 passed, 0 failed",
     ]
@@ -92,8 +95,8 @@ def test_a_scenario_that_fails_shows_what_differs(folder: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         "failed  a release job ends",
-        "  story/release.scenario.yaml:40",
-        "  step 5 (eligible to delete is not entitled to delete now)",
+        "  story/release.scenario.yaml:123",
+        "  step 14 (eligible to delete is not entitled to delete now)",
         "    code  expected  TASK_ENDED",
         "          actual    ACTION_OUT_OF_SCOPE",
         "    because  ACTION_OUT_OF_SCOPE: action `deploy.delete` is outside session `session-release-7.4`",
@@ -103,6 +106,25 @@ def test_a_scenario_that_fails_shows_what_differs(folder: Path) -> None:
     assert ET.parse(folder / "report.xml").find(".//failure") is not None  # noqa: S314  # our own
     told = json.loads(run(folder, "test", "story", "--json").stdout)
     assert [one["passed"] for one in told["scenarios"]] == [True, False]
+
+
+def test_a_command_that_is_refused_is_told_with_rule_and_remedy(folder: Path) -> None:
+    """Who commanded what, at which line, which rule stands against it, and what would satisfy it."""
+    shutil.copytree(STORY, folder / "story")
+    scenario = folder / "story" / "forgotten.scenario.yaml"
+    text = scenario.read_text().replace("by: change-manager", "by: release-manager")
+    scenario.write_text(text.replace("{roles: [requester],", "{roles: [requester, approver],"))
+    done = run(folder, "test", str(scenario))
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[:7] == [
+        "failed  a release job that nobody closed",
+        f"  {scenario}:23",
+        "  step 2 (release-manager commands approve)",
+        "    outcome  expected  carried out",
+        "             actual    refused",
+        "    because  FOUR_EYES: `release-manager` requested approval `change-1842`",
+        "    remedy   have somebody decide who has no part in it",
+    ]
 
 
 def test_scenarios_that_cannot_be_told_are_an_error(folder: Path) -> None:
@@ -192,7 +214,7 @@ def test_a_sidecar_says_what_to_do_next_and_stops_when_told(folder: Path) -> Non
     assert serving.returncode == 0
     assert [json.loads(line)["event"] for line in log.splitlines()] == ["started", "stopped"]
     told = run(folder, "journal", "tail", "--data-dir", "elsewhere")
-    assert [line.split()[3] for line in told.stdout.splitlines()] == ["started", "stopped"]
+    assert [line.split()[3] for line in told.stdout.splitlines()] == ["started", "lapses", "stopped"]
 
 
 def test_a_sidecar_behind_mutual_tls_is_asked_and_governed(folder: Path) -> None:
@@ -209,7 +231,11 @@ def test_a_sidecar_behind_mutual_tls_is_asked_and_governed(folder: Path) -> None
     tls = {"certificate": str(certificate), "key": str(key), "client_ca": str(client_ca)}
     doors = {
         "decisions": {"address": decisions, "tls": tls},
-        "administration": {"address": administration, "tls": tls | {"client_ca": str(admin_ca)}},
+        "administration": {
+            "address": administration,
+            "tls": tls | {"client_ca": str(admin_ca)},
+            "principals": {"inventory": {"roles": ["importer"], "certificates": ["spiffe://example.org/caller"]}},
+        },
     }
     (folder / "pdp.yaml").write_text(json.dumps(doors))
     (folder / "tasks.yaml").write_text("tasks: [{id: t-1}]\n")

@@ -17,7 +17,7 @@ from pdp.core.model import (
     TaskState,
 )
 from pdp.doors.facts_wire import message_of
-from pdp.governance.commands import revived
+from pdp.governance.finality import revived
 from tests.integration.serving import PATIENCE_S, Running, check, refusal
 from tests.unit.core_story import session
 

@@ -254,7 +254,7 @@ async def test_what_cannot_be_done_is_refused_with_its_reason(server: Running) -
     """Unknown, or ended already."""
     governance, pb_ = server.governance, governance_pb2
     unknown = await refusal(governance.CompleteTask(pb_.CompleteTaskRequest(task_id="nobody's")))
-    assert (unknown.code, unknown.reason) == (grpc.StatusCode.NOT_FOUND, "FACT_NOT_FOUND")
+    assert (unknown.code, unknown.metadata["rule"]) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
     await governance.CloseSession(pb_.CloseSessionRequest(session_id="s-1"))
     ended = await refusal(governance.CloseSession(pb_.CloseSessionRequest(session_id="s-1")))
     assert (ended.code, ended.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CHANGE_REFUSED")

@@ -21,10 +21,30 @@ from demo.receiver import SpanReceiver
 from pdp.core.model import Duration
 from pdp.core.wording import SECOND
 from pdp.evidence.faulty_disk import FaultyDisk
-from pdp.settings import Journal, Listener, Settings, State, Telemetry, Tls
+from pdp.governance.roles import Role
+from pdp.settings import (
+    Administration,
+    Journal,
+    Listener,
+    PrincipalSettings,
+    Settings,
+    State,
+    Telemetry,
+    Tls,
+)
 from tests.certificates import Authority
 from tests.integration.conftest import Serve
-from tests.integration.serving import PATIENCE_S, Channels, Running, check, code_of, until, world
+from tests.integration.serving import (
+    PATIENCE_S,
+    Channels,
+    Running,
+    administration,
+    check,
+    code_of,
+    refusal,
+    until,
+    world,
+)
 from tests.integration.test_server_watch import FREEZE
 from tests.ports import free_port
 
@@ -48,45 +68,57 @@ async def test_policies_restrict(serve: Serve, home: Path) -> None:
 
 async def test_address_and_mode_are_those_of_the_sockets(serve: Serve, home: Path) -> None:
     """Each listener has its own."""
-    decisions, administration = home / "d.sock", home / "a.sock"
+    decisions, governed = home / "d.sock", home / "a.sock"
     server = await serve(
         changes={
             "decisions": Listener(address=f"unix:{decisions}", mode="0600"),
-            "administration": Listener(address=f"unix:{administration}", mode="0660"),
+            "administration": Administration(address=f"unix:{governed}", mode="0660"),
         }
     )
     assert await server.check() == "GRANTED"
-    modes = [stat.S_IMODE(path.stat().st_mode) for path in (decisions, administration)]
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (decisions, governed)]
     assert modes == [0o600, 0o660]
 
 
 async def test_an_address_may_be_a_port_of_loopback(serve: Serve) -> None:
-    """Of either listener."""
+    """Of either listener; there only a token says who administers."""
     server = await serve(
+        facts=False,
         changes={
             "decisions": Listener(address=f"127.0.0.1:{free_port()}"),
-            "administration": Listener(address=f"127.0.0.1:{free_port()}"),
-        }
+            "administration": administration(address=f"127.0.0.1:{free_port()}"),
+        },
     )
+    assert await server.check() == "IDENTITY_UNKNOWN"
+    assert (await refusal(server.apply(*world()))).code is grpc.StatusCode.UNAUTHENTICATED
+    await server.apply(*world(), principal="inventory")
     assert await server.check() == "GRANTED"
 
 
 async def test_administration_over_mutual_tls_asks_for_a_certificate(serve: Serve, home: Path) -> None:
-    """And has the caller on record as the actor."""
+    """And has the principal that it is bound to on record as the actor."""
     authority = Authority()
     certificate, key, client_ca = map(str, authority.server_files(home))
-    tls = Tls(certificate=certificate, key=key, client_ca=client_ca)
-    server = await serve(facts=False, changes={"administration": Listener(address=f"localhost:{free_port()}", tls=tls)})
+    door = Administration(
+        address=f"localhost:{free_port()}",
+        tls=Tls(certificate=certificate, key=key, client_ca=client_ca),
+        principals={
+            "inventory": PrincipalSettings(
+                roles=frozenset({Role.IMPORTER}), certificates=["spiffe://example.org/inventory"]
+            )
+        },
+    )
+    server = await serve(facts=False, changes={"administration": door})
     target = server.sidecar.settings.administration_address()
     with pytest.raises(grpc.aio.AioRpcError):
         await server.apply(*world())
     administrator = Channels(target, target)
     await administrator.admin_channel.close()
-    administrator.admin_channel = grpc.aio.secure_channel(target, authority.client("spiffe://example.org/admin"))
+    administrator.admin_channel = grpc.aio.secure_channel(target, authority.client("spiffe://example.org/inventory"))
     administrator.governance = governance_pb2_grpc.GovernanceServiceStub(administrator.admin_channel)
     assert await administrator.apply(*world()) == 1
     commits = await server.sidecar.replica._store.history(0, 10)  # type: ignore[union-attr]
-    assert [commit.origin.actor for commit in commits] == ["spiffe://example.org/admin"]
+    assert [commit.origin.actor for commit in commits] == ["inventory"]
     await administrator.close()
 
 

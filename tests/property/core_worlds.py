@@ -26,6 +26,7 @@ from pdp.core.model import (
     ApprovalState,
     Attribute,
     Caller,
+    Consent,
     Credential,
     Duration,
     Entitlement,
@@ -76,6 +77,18 @@ TARGETS: Sequence[tuple[RevocationTarget, str]] = (
     (RevocationTarget.CREDENTIAL, "c0"),
     (RevocationTarget.ISSUER, "i0"),
 )
+
+CONSENTS = tuple(
+    tuple(Consent(by=by, at=Instant(0), groups=groups) for by, groups in consents)
+    for consents in (
+        (("z", ()),),
+        (("z", ("g1",)), ("y", ("g2",))),
+        (("z", ("g1",)), ("y", ("g1", "g2")), ("x", ())),
+        (("z", ("g1",)), ("a", ("g2",))),
+        (("y", ("o1",)), ("z", ("g1",))),
+    )
+)
+"""Who has consented, by person and groups; `a` is an identity, `o1` an owner."""
 
 
 class Dice:
@@ -165,6 +178,7 @@ def approval(id_: str, dice: Dice) -> Approval:
         max_uses=dice.mostly(None, 1, 2, 3),
         review_due=dice.mostly(Instant(LAST), None, *map(Instant, range(6, 14))),
         reviewed_by=dice.often("", "r"),
+        consents=dice.often((), *CONSENTS) if dice.flip(0.7) else (),
     )
 
 
@@ -285,7 +299,10 @@ def policy_from(name: str, number: int) -> Policy:
 
     kinds = dice.often(frozenset(ApprovalKind), frozenset([ApprovalKind.STANDARD]))
     ticket = dice.mostly(None, re.compile(r"CHG-\d+"))
-    asked = ApprovalRequirement(name, kinds, ticket, dice.flip(0.5)) if dice.flip(0.2) else None
+    asked = None
+    if dice.flip(0.2):
+        groups = frozenset(dice.often((), ("g1",), ("g1", "g2")))
+        asked = ApprovalRequirement(name, kinds, ticket, dice.flip(0.5), dice.often(1, 1, 2, 3), groups)
     return Policy(
         name=name,
         actions=(dice.often("**", *ACTION_PATTERNS),),
@@ -298,6 +315,8 @@ def policy_from(name: str, number: int) -> Policy:
             idle_timeout=dice.duration(3, 8),
             delegation_depth=dice.mostly(None, 0, 1),
             credential_age=dice.duration(4, 9),
+            approval_ttl=dice.duration(12, 19),
+            break_glass_ttl=dice.duration(8, 16),
         ),
         durable=dice.flip(0.5),
     )

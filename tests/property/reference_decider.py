@@ -25,6 +25,7 @@ from pdp.core.model import (
     Task,
     TaskState,
 )
+from pdp.core.policy.model import ApprovalRequirement, Limits
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Readiness
 from tests.property.reference_world import (
@@ -289,6 +290,19 @@ class Reference(WorldAt):
                 yield Code.POLICY_LIMIT
             if limits.delegation_depth is not None and len(self.ancestors(session)[0]) > limits.delegation_depth:
                 yield Code.POLICY_LIMIT
+            if self.approval_too_long(session, limits):
+                yield Code.POLICY_LIMIT
+
+    def approval_too_long(self, session: Session, limits: Limits) -> bool:
+        """Whether the approval's window is longer than allowed for its kind."""
+        approval = self.world.one(Approval, session.approval)
+        if approval is None:
+            return False
+        most = {
+            ApprovalKind.STANDARD: limits.approval_ttl,
+            ApprovalKind.BREAK_GLASS: limits.break_glass_ttl,
+        }[approval.kind]
+        return most is not None and approval.expires_at - approval.not_before > most
 
     def consent(self, session: Session, request: Request) -> Iterator[Code]:
         """Is there the approval that policies ask for?"""
@@ -305,11 +319,26 @@ class Reference(WorldAt):
                 yield Code.APPROVAL_REQUIRED
             if asked.ticket is not None and not asked.ticket.fullmatch(approval.ticket):
                 yield Code.TICKET_REQUIRED
-            interested = {"", approval.requested_by, request.subject} | (
-                {record.owner} if record is not None else set()
-            )
-            if asked.independent and record is not None and approval.approved_by in interested:
+            if (approval.kind, approval.state) != (ApprovalKind.STANDARD, ApprovalState.APPROVED):
+                continue
+            if self.too_few(approval, asked):
+                yield Code.APPROVAL_REQUIRED
+            if asked.independent and record is not None and self.interested(approval, session, request, record.owner):
                 yield Code.APPROVAL_NOT_INDEPENDENT
+
+    def too_few(self, approval: Approval, asked: ApprovalRequirement) -> bool:
+        """Whether fewer people have consented than are asked for, if groups are named fewer of those in one of them."""
+        consents = [(one.by, one.groups) for one in approval.consents] or [(approval.approved_by, ())]
+        groups = asked.groups
+        people = {person for person, own in consents if not groups or any(group in groups for group in own)}
+        return len(people) < asked.approvers
+
+    def interested(self, approval: Approval, session: Session, request: Request, owner: str) -> bool:
+        """Whether anybody who approved has an interest: by name, or as one of the team that owns the identity."""
+        people = {approval.approved_by} | {one.by for one in approval.consents}
+        identities = {request.subject} | {one.identity for one in self.ancestors(session)[0]}
+        teams = {group for one in approval.consents for group in one.groups}
+        return bool(people & (identities | {"", approval.requested_by, owner})) or owner in teams
 
     def variables(self, session: Session | None, request: Request) -> Variables:
         """Return what conditions read."""

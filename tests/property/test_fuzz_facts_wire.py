@@ -15,6 +15,7 @@ from pdp.core.model import (
     ApprovalKind,
     ApprovalState,
     Attribute,
+    Consent,
     Entitlement,
     Identity,
     IdentityKind,
@@ -68,13 +69,23 @@ def sessions(draw: st.DrawFn) -> Session:
         max_uses=draw(uses),
         parent=draw(texts),
         state=draw(st.sampled_from(SessionState)),
+        opened_by=draw(texts),
+        reviewed_by=draw(texts),
     )
+
+
+consents = st.lists(
+    st.builds(Consent, by=ids, at=instants, groups=st.lists(ids, max_size=2).map(tuple)),
+    max_size=3,
+    unique_by=lambda consent: consent.by,
+).map(tuple)
 
 
 @st.composite
 def approvals(draw: st.DrawFn) -> Approval:
     """Draw an approval."""
     begin, end = draw(windows)
+    given_by = draw(consents)
     return Approval(
         id=draw(ids),
         kind=draw(st.sampled_from(ApprovalKind)),
@@ -82,7 +93,7 @@ def approvals(draw: st.DrawFn) -> Approval:
         identity=draw(texts),
         ticket=draw(texts),
         requested_by=draw(ids),
-        approved_by=draw(ids),
+        approved_by=given_by[-1].by if given_by else draw(ids),
         actions=draw(actions),
         resources=draw(resources),
         not_before=begin,
@@ -90,6 +101,8 @@ def approvals(draw: st.DrawFn) -> Approval:
         max_uses=draw(uses),
         review_due=draw(instants),
         reviewed_by=draw(texts),
+        justification=draw(texts),
+        consents=given_by,
     )
 
 
@@ -116,6 +129,8 @@ facts: st.SearchStrategy[AnyFact] = st.one_of(
         max_session_ttl=durations,
         certified_by=texts,
         certified_until=st.none() | instants,
+        granted_by=texts,
+        reviewed_at=st.none() | instants,
         revision=st.just(0),
         traceparent=st.just(""),
     ),
@@ -137,6 +152,7 @@ facts: st.SearchStrategy[AnyFact] = st.one_of(
         reason=ids,
         source=texts,
         expires_at=st.none(),
+        revoked_by=texts,
         revision=st.just(0),
         traceparent=st.just(""),
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 
 from google.protobuf import struct_pb2
 from google.protobuf.message import DecodeError, Message
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from sessionpdp.v1 import decision_pb2 as pb
 from sessionpdp.v1 import facts_pb2, governance_pb2
 
-from pdp.app import decision_methods, governance_methods
 from pdp.clock import ManualClock
 from pdp.core.model import Duration, Entitlement, Identity, IdentityKind, Instant, Session, Task
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
@@ -23,16 +23,25 @@ from pdp.doors.call import Call
 from pdp.doors.decision_handlers import DecisionHandlers
 from pdp.doors.decision_point import DecisionPoint
 from pdp.doors.errors import DoorError
-from pdp.doors.governance_handlers import GovernanceHandlers
+from pdp.doors.fact_handlers import FactHandlers
+from pdp.doors.governance_handlers import CommandHandlers, ImportHandlers
+from pdp.doors.governing import Governed
 from pdp.doors.grpc_door import Method, Unary, decoded
+from pdp.doors.review_handlers import ReviewHandlers
+from pdp.doors.services import decision_methods, governance_methods
+from pdp.doors.story_handlers import StoryHandlers
 from pdp.doors.watching import WatchHub
 from pdp.evidence.memory import MemoryEvidence
 from pdp.evidence.trace import Ids
+from pdp.evidence.usage_book import UsageBook
 from pdp.governance.desk import Desk
+from pdp.governance.review_queue import ReviewTimes
+from pdp.governance.roles import Principal, Role
 from pdp.state.memory import MemoryStore
 
 NOW = Instant(1_700_000_000 * SECOND)
 ALLOW = pb.OUTCOME_ALLOW
+ANYBODY = Principal(name="anybody", roles=frozenset(Role), identities=IdentityScope(["**"]))
 
 
 class AlwaysReady:
@@ -86,7 +95,16 @@ def methods() -> Mapping[str, Method]:
     point = DecisionPoint(facts, state, clock, evidence, ids)
     decisions = DecisionHandlers(point, WatchHub(point, clock, 10))
     desk = Desk(MemoryStore(), facts, state, clock, evidence, ids)
-    both = [*decision_methods(decisions), *governance_methods(GovernanceHandlers(desk, 100))]
+    commands, usage = CommandHandlers(desk), UsageBook()
+    governance = governance_methods(
+        Governed(evidence),
+        commands,
+        ImportHandlers(desk, 100),
+        FactHandlers(desk, facts),
+        ReviewHandlers(facts, clock.now, usage, ReviewTimes(), commands),
+        StoryHandlers(facts, clock.now, usage, Path("nowhere")),
+    )
+    both = [*decision_methods(decisions), *governance]
     return {method.name: method for method in both}
 
 
@@ -99,7 +117,7 @@ async def _asked(name: str, message: Message | bytes) -> Message | DoorError:
     try:
         if isinstance(message, bytes):
             message = decoded(method.request.FromString, message, method.request)
-        return await method.handle(message, Call(name, deadline=deadline))  # type: ignore[no-any-return, misc]
+        return await method.handle(message, Call(name, deadline=deadline, principal=ANYBODY))  # type: ignore[no-any-return, misc]
     except DoorError as error:
         return error
 

@@ -19,6 +19,7 @@ from pdp.core.model import (
     ApprovalKind,
     ApprovalState,
     Attribute,
+    Consent,
     Credential,
     Duration,
     Entitlement,
@@ -78,6 +79,8 @@ conditions = st.lists(st.sampled_from(CONDITIONS), max_size=2, unique=True).map(
 )
 approvals = st.none() | st.builds(
     WrittenApproval,
+    approvers=st.sampled_from([1, 1, 2, 3]),
+    groups=st.none() | st.sampled_from([("dba",), ("security", "dba")]),
     kinds=st.sampled_from([(ApprovalKind.STANDARD,), tuple(ApprovalKind)]),
     ticket=st.none() | st.sampled_from([r"CHG-\d+", "INC-1"]),
     independent=st.booleans(),
@@ -88,6 +91,9 @@ limits = st.builds(
     idle_timeout=st.none() | st.sampled_from([Duration(HOUR // 2), Duration(5 * HOUR)]),
     delegation_depth=st.none() | st.integers(0, 2),
     credential_age=st.none() | st.just(Duration(HOUR)),
+    approval_ttl=st.none() | st.sampled_from([Duration(HOUR), Duration(8 * HOUR)]),
+    break_glass_ttl=st.none() | st.just(Duration(HOUR)),
+    review_within=st.none() | st.just(Duration(HOUR)),
 )
 bodies = st.tuples(scopes, approvals, conditions, conditions, limits, st.booleans(), st.integers(0, 2))
 requests = st.builds(
@@ -123,6 +129,10 @@ def facts() -> tuple[AnyFact, ...]:
         ticket="CHG-1",
         requested_by="requester",
         approved_by="approver",
+        consents=(
+            Consent(by="database-admin", at=begin, groups=("dba",)),
+            Consent(by="approver", at=begin, groups=("security",)),
+        ),
         actions=actions,
         resources=resources,
         not_before=begin,

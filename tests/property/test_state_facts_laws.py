@@ -7,13 +7,15 @@ from enum import Enum
 
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
 from pdp.core.lawful import LAST_INSTANT, fault_of_text, faults_of
 from pdp.core.model import (
     KIND_OF,
     AnyFact,
+    Approval,
     Attribute,
+    Consent,
     Drop,
     FactKind,
     Put,
@@ -43,6 +45,12 @@ LITERALS = TEXTS.filter(lambda text: not set(text) & set("*./:"))
 INSTANTS = st.integers(0, LAST_INSTANT)
 DURATIONS = st.none() | st.integers(1, LAST_INSTANT)
 
+CONSENTS = st.lists(
+    st.builds(Consent, by=TEXTS, at=INSTANTS, groups=st.lists(TEXTS, max_size=2).map(tuple)),
+    max_size=3,
+    unique_by=lambda consent: consent.by,
+).map(tuple)
+
 
 def scopes(kind: type, separator: str, prefix: str = "") -> st.SearchStrategy[object]:
     """Return scopes of lawful patterns."""
@@ -60,6 +68,7 @@ BY_FIELD: dict[str, st.SearchStrategy[object]] = {
     "max_session_ttl": DURATIONS,
     "idle_timeout": DURATIONS,
     "certified_until": st.none() | INSTANTS,
+    "reviewed_at": st.none() | INSTANTS,
     "review_due": INSTANTS,
     "not_before": st.integers(0, LAST_INSTANT // 2),
     "expires_at": st.integers(LAST_INSTANT // 2 + 1, LAST_INSTANT),
@@ -68,6 +77,8 @@ BY_FIELD: dict[str, st.SearchStrategy[object]] = {
     "constraints": st.dictionaries(TEXTS, st.lists(VALUES, min_size=1, max_size=3), max_size=2),
     "value": VALUES,
     "reason": PROSE,
+    "justification": PROSE,
+    "consents": CONSENTS,
     "actions": scopes(ActionScope, "."),
     "resources": scopes(ResourceScope, "/", "type:"),
 }
@@ -84,7 +95,12 @@ def facts_of(type_: type[AnyFact]) -> st.SearchStrategy[AnyFact]:
         else:
             strategies[info.name] = BY_FIELD.get(info.name, TEXTS)
     built: st.SearchStrategy[AnyFact] = st.builds(type_, **strategies)
-    return built.filter(is_lawful)
+    return built.map(approved_by_who_consented).filter(is_lawful)
+
+
+def approved_by_who_consented(fact: AnyFact) -> AnyFact:
+    """Have an approval given by the last who consented, if anybody has."""
+    return replace(fact, approved_by=fact.consents[-1].by) if isinstance(fact, Approval) and fact.consents else fact
 
 
 def is_lawful(fact: AnyFact) -> bool:

@@ -29,7 +29,7 @@ from pdp.core.snapshot import Snapshot
 from pdp.state.memory import MemoryStore
 from pdp.state.replica import Replica
 from pdp.state.sqlite import SqliteStore
-from pdp.state.store import ConflictError, FactRef, Origin, Store
+from pdp.state.store import AlreadyCommittedError, ConflictError, FactRef, Origin, Store
 
 IDS = st.sampled_from(["a", "b", "é", "a:b"])
 ACTIONS, RESOURCES = ActionScope(["rows.read"]), ResourceScope(["database:prod"])
@@ -62,20 +62,21 @@ COMMITS = st.lists(
         st.lists(CHANGES, min_size=1, max_size=4),
         st.integers(0, 99),
         st.dictionaries(REFS, st.integers(0, 3), max_size=1),
+        st.sampled_from(["", "", "k", "é"]),
     ),
     max_size=8,
 )
-Steps = Sequence[tuple[Sequence[Change], int, Mapping[FactRef, Revision]]]
+Steps = Sequence[tuple[Sequence[Change], int, Mapping[FactRef, Revision], str]]
 
 
 async def write(store: Store, steps: Steps) -> list[object]:
     """Commit all steps and return what became of each."""
     outcomes: list[object] = []
-    for changes, at, expected in steps:
+    for changes, at, expected, key in steps:
         try:
-            origin = Origin(actor="a", reason="b", traceparent="c", at=Instant(at))
+            origin = Origin(actor="a", reason="b", traceparent="c", at=Instant(at), key=key)
             outcomes.append(await store.commit(changes, origin, expected=expected))
-        except ConflictError as error:
+        except (AlreadyCommittedError, ConflictError) as error:
             outcomes.append(str(error))
     return outcomes
 

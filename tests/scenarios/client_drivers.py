@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, get_args
 
-from sessionpdp import PDP, Action, AsyncPDP, Check, Decision, InvalidCheck, Reason, Resource, Subject
+from msgspec.structs import fields as fields_of
+from sessionpdp import (
+    PDP,
+    Action,
+    AsyncGovernance,
+    AsyncPDP,
+    Check,
+    CommandRefused,
+    Decision,
+    Governance,
+    GovernanceError,
+    InvalidCheck,
+    NotPermitted,
+    Reason,
+    Resource,
+    Subject,
+)
 from sessionpdp import Credential as ClientCredential
 from sessionpdp.answers import Explanation, Permissions
+from sessionpdp.commands import Change
 
-from pdp.core.model import Credential, Instant
+from pdp.core.model import Credential, Duration, Instant, Revision
 from pdp.core.policy.model import Obligation
 from pdp.core.reasons import Code
+from pdp.core.scope import IdentityScope, Scope
+from pdp.governance.commands import Command
+from pdp.scenarios.commanding import RULES_BY_NAME, name_of
 from pdp.scenarios.driver import (
     CheckSpec,
     DriverError,
@@ -20,8 +43,10 @@ from pdp.scenarios.driver import (
     ObservedPermission,
     ObservedPermissions,
     ObservedReason,
+    ObservedRefusal,
     Outcome,
     PermissionsSpec,
+    RoleRule,
 )
 from tests.scenarios.drivers import GrpcDriver, observed_explanation
 from tests.scenarios.story_server import PATIENCE_S
@@ -30,11 +55,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class AsyncClientDriver(GrpcDriver):
-    """A `Driver` that writes as `GrpcDriver` does, and asks with `AsyncPDP`."""
+    """A `Driver` that imports as `GrpcDriver` does, commands with `AsyncGovernance`, and asks with `AsyncPDP`."""
 
     def __init__(self) -> None:
         super().__init__()
         self._clients: dict[str, AsyncPDP] = {}
+        self._governing: dict[str, AsyncGovernance] = {}
 
     async def explain(self, spec: CheckSpec) -> ObservedExplanation:
         """Ask for the table."""
@@ -58,7 +84,28 @@ class AsyncClientDriver(GrpcDriver):
         """Close the clients, stop the sidecar."""
         for client in self._clients.values():
             await client.aclose()
+        for governance in self._governing.values():
+            await governance.aclose()
         await super().close()
+
+    async def _commanded(self, command: Command, principal: str, reason: str) -> Revision | ObservedRefusal:
+        """Call the method of the command's name."""
+        try:
+            change = await self._changed(name_of(type(command)), principal, {**_given(command), "reason": reason})
+        except (CommandRefused, NotPermitted) as error:
+            return _refusal(error)
+        except GovernanceError as error:
+            raise DriverError(str(error)) from error
+        return change.revision
+
+    async def _changed(self, method: str, principal: str, given: Mapping[str, Any]) -> Change:
+        client = self._governing.get(principal)
+        if client is None:
+            token = self.server.tokens[principal]
+            client = AsyncGovernance(self.server.admin_target, token=token, timeout=PATIENCE_S)
+            self._governing[principal] = client
+        changed: Change = await getattr(client, method)(**given)
+        return changed
 
     async def _check(self, spec: CheckSpec) -> Observed:
         """Ask; a mistake that the client refuses must be one that the server refuses."""
@@ -83,17 +130,29 @@ class AsyncClientDriver(GrpcDriver):
 
 
 class BlockingClientDriver(AsyncClientDriver):
-    """A `Driver` that asks with `PDP`, from a thread."""
+    """A `Driver` that commands with `Governance` and asks with `PDP`, from a thread."""
 
     def __init__(self) -> None:
         super().__init__()
         self._blocking: dict[str, PDP] = {}
+        self._commanding: dict[str, Governance] = {}
 
     async def close(self) -> None:
         """Close the clients, stop the sidecar."""
         for client in self._blocking.values():
             await asyncio.to_thread(client.close)
+        for governance in self._commanding.values():
+            await asyncio.to_thread(governance.close)
         await super().close()
+
+    async def _changed(self, method: str, principal: str, given: Mapping[str, Any]) -> Change:
+        client = self._commanding.get(principal)
+        if client is None:
+            token = self.server.tokens[principal]
+            client = Governance(self.server.admin_target, token=token, timeout=PATIENCE_S)
+            self._commanding[principal] = client
+        call: Callable[..., Change] = getattr(client, method)
+        return await asyncio.to_thread(lambda: call(**given))
 
     async def _decision(self, spec: CheckSpec) -> Decision:
         client = self._blocking.get(spec.caller)
@@ -103,6 +162,35 @@ class BlockingClientDriver(AsyncClientDriver):
             self._blocking[spec.caller] = client
         fields, timeout = _check(spec).fields(), self.timeout(spec)
         return await asyncio.to_thread(lambda: client.check(timeout=timeout, **fields))
+
+
+def _given(command: Command) -> dict[str, object]:
+    """Return a command's fields as the client takes them; without those that are not given."""
+    values = {info.name: (getattr(command, info.name), info.type) for info in fields_of(type(command))}
+    given = {name: _argument(value, type_) for name, (value, type_) in values.items()}
+    return {name: value for name, value in given.items() if value is not None and value != ()}
+
+
+def _argument(value: object, type_: object) -> object:
+    times = (type_, *get_args(type_))
+    if isinstance(value, IdentityScope):
+        return value.patterns[0]
+    if isinstance(value, Scope):
+        return value.patterns
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, int) and Instant in times:
+        return _moment(Instant(value))
+    if isinstance(value, int) and Duration in times:
+        return timedelta(microseconds=value // 1000)
+    return value
+
+
+def _refusal(error: CommandRefused | NotPermitted) -> ObservedRefusal:
+    if isinstance(error, NotPermitted):
+        return ObservedRefusal(rules=(RoleRule.ROLE_REQUIRED,), message=str(error))
+    rules = dict.fromkeys(RULES_BY_NAME[violation.rule] for violation in error.violations)
+    return ObservedRefusal(rules=tuple(rules), message=error.message, remedy=error.remedy, about=error.about)
 
 
 def _check(spec: CheckSpec) -> Check:

@@ -16,12 +16,16 @@ from msgspec.structs import replace
 from sessionpdp.v1 import decision_pb2 as pb
 from sessionpdp.v1 import decision_pb2_grpc, governance_pb2, governance_pb2_grpc, reasons_pb2
 
-from pdp.core.model import AnyFact, Attributes, Credential, FactKind, Instant, Revision, Revocation
+from pdp.core.model import AnyFact, Attributes, Credential, FactKind, Instant, Revision
 from pdp.core.policy.model import Obligation
 from pdp.core.policy.rules import PolicySet
 from pdp.core.reasons import Code
+from pdp.doors.command_wire import message_of_command
 from pdp.doors.facts_wire import message_of
 from pdp.doors.wire import timestamp
+from pdp.governance.commands import Command
+from pdp.governance.roles import Principal
+from pdp.scenarios.commanding import RULES_BY_NAME
 from pdp.scenarios.driver import (
     CheckSpec,
     DriverError,
@@ -30,10 +34,13 @@ from pdp.scenarios.driver import (
     ObservedPermission,
     ObservedPermissions,
     ObservedReason,
+    ObservedRefusal,
     Outcome,
     PermissionsSpec,
+    RoleRule,
     ServiceFault,
 )
+from tests.integration.serving import Refused
 from tests.scenarios.story_server import PATIENCE_S, Server, until
 
 SHORT_S = 1.5
@@ -48,12 +55,17 @@ class GrpcDriver:
         self.server = Server()
         self._fault = ServiceFault.NONE
         self._revision: Revision = 0
-        self._revocations: dict[str, str] = {}
         self._channels: dict[str, grpc.aio.Channel] = {}
 
-    async def start(self, policies: PolicySet, callers: Mapping[str, Sequence[str]], now: Instant) -> None:
+    async def start(
+        self,
+        policies: PolicySet,
+        callers: Mapping[str, Sequence[str]],
+        principals: Sequence[Principal],
+        now: Instant,
+    ) -> None:
         """Start a sidecar without facts."""
-        await self.server.start(policies, callers, now)
+        await self.server.start(policies, callers, principals, now)
 
     async def set_policies(self, policies: PolicySet) -> None:
         """Replace the policy set as a whole."""
@@ -76,36 +88,16 @@ class GrpcDriver:
     async def drop(self, kind: FactKind, id_: str) -> Revision:
         """Remove a fact through the administration door."""
         number = governance_pb2.GetFactRequest.DESCRIPTOR.fields_by_name["kind"].enum_type
-        reference = governance_pb2.FactReference(
-            kind=number.values_by_name[f"FACT_KIND_{kind.upper()}"].number, id=self._revocations.get(id_, id_)
-        )
+        reference = governance_pb2.FactReference(kind=number.values_by_name[f"FACT_KIND_{kind.upper()}"].number, id=id_)
         request = governance_pb2.ApplyFactsRequest(removals=[reference], reason="the story")
         return self._written(await _answered(self._governance.ApplyFacts(request, timeout=PATIENCE_S)))
 
-    async def revoke(self, revocation: Revocation) -> Revision:
-        """Revoke; the server names the revocation."""
-        whole = message_of(revocation).revocation
-        request = governance_pb2.RevokeRequest(
-            target=whole.target,
-            target_id=whole.target_id,
-            reason=whole.reason,
-            effective_at=whole.effective_at,
-            expires_at=whole.expires_at if whole.HasField("expires_at") else None,
-            source=whole.source,
-        )
-        response = await _answered(self._governance.Revoke(request, timeout=PATIENCE_S))
-        self._revocations[revocation.id] = response.revocation_id
-        return self._written(response)
-
-    async def complete_task(self, id_: str) -> Revision:
-        """Complete a task."""
-        request = governance_pb2.CompleteTaskRequest(task_id=id_, reason="the story")
-        return self._written(await _answered(self._governance.CompleteTask(request, timeout=PATIENCE_S)))
-
-    async def close_session(self, id_: str) -> Revision:
-        """Close a session."""
-        request = governance_pb2.CloseSessionRequest(session_id=id_, reason="the story")
-        return self._written(await _answered(self._governance.CloseSession(request, timeout=PATIENCE_S)))
+    async def carry_out(self, command: Command, principal: str, reason: str) -> Revision | ObservedRefusal:
+        """Ask the administration door, with the principal's token."""
+        outcome = await self._commanded(command, principal, reason)
+        if not isinstance(outcome, ObservedRefusal):
+            self._revision = outcome
+        return outcome
 
     async def check(self, spec: CheckSpec) -> Observed:
         """Ask by one unary call; a malformed question again as an item of a batch."""
@@ -143,6 +135,15 @@ class GrpcDriver:
         for channel in self._channels.values():
             await channel.close()
         await self.server.close()
+
+    async def _commanded(self, command: Command, principal: str, reason: str) -> Revision | ObservedRefusal:
+        call = getattr(self._governance, type(command).__name__)
+        token = (("authorization", f"Bearer {self.server.tokens[principal]}"),)
+        try:
+            response = await call(message_of_command(command, reason=reason), timeout=PATIENCE_S, metadata=token)
+        except grpc.aio.AioRpcError as error:
+            return _refusal(Refused(error))
+        return Revision(response.revision)
 
     async def _check(self, spec: CheckSpec) -> Observed:
         try:
@@ -184,13 +185,7 @@ class GrpcDriver:
     def _crowded(self) -> bool:
         return self._fault is ServiceFault.OVERLOADED
 
-    def _written(
-        self,
-        response: governance_pb2.ApplyFactsResponse
-        | governance_pb2.RevokeResponse
-        | governance_pb2.CompleteTaskResponse
-        | governance_pb2.CloseSessionResponse,
-    ) -> Revision:
+    def _written(self, response: governance_pb2.ApplyFactsResponse) -> Revision:
         self._revision = response.revision
         return response.revision
 
@@ -265,6 +260,22 @@ def observed_explanation(rows: Iterable[tuple[Code, str, str]]) -> ObservedExpla
         elif verdict == "NOT_REACHED":
             not_reached[code] = None
     return ObservedExplanation(tuple(failed.values()), tuple(code for code in not_reached if code not in failed))
+
+
+def _refusal(refused: Refused) -> ObservedRefusal:
+    """Return why the administration door refused a command; raise DriverError for any other error."""
+    if refused.reason == RoleRule.ROLE_REQUIRED:
+        return ObservedRefusal(rules=(RoleRule.ROLE_REQUIRED,), message=refused.message)
+    if not refused.rules:
+        message = f"{refused.code.name}: {refused.message}"
+        raise DriverError(message)
+    remedy = refused.metadata["remedy"]
+    return ObservedRefusal(
+        rules=tuple(RULES_BY_NAME[rule] for rule in refused.rules),
+        message=refused.message.removesuffix(f"; {remedy}"),
+        remedy=remedy,
+        about=refused.metadata["about"],
+    )
 
 
 def _fields(spec: PermissionsSpec) -> dict[str, object]:

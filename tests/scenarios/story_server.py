@@ -18,8 +18,10 @@ from pdp.core.policy.rules import PolicySet, Rules
 from pdp.core.snapshot import Readiness
 from pdp.core.wording import SECOND
 from pdp.evidence.faulty_disk import FaultyDisk
+from pdp.governance.roles import Principal
+from pdp.governance.tokens import hash_of, new_token
 from pdp.scenarios.driver import DriverError, ServiceFault
-from pdp.settings import Limits, Listener, Settings, State, Tls
+from pdp.settings import Administration, Limits, Listener, PrincipalSettings, Settings, State, Tls
 from tests.certificates import Authority
 from tests.ports import free_port
 
@@ -65,15 +67,25 @@ class Server:
         self.authority: Authority | None = None
         self.target = f"unix:{self.directory}/pdp.sock"
         self.admin_target = f"unix:{self.directory}/admin.sock"
+        self.tokens: dict[str, str] = {}
+        """What each principal of the story shows; whoever shows none is `local`, who may import."""
         self._policies: PolicySet | None = None
 
-    async def start(self, policies: PolicySet, callers: Mapping[str, Sequence[str]], now: Instant) -> None:
+    async def start(
+        self,
+        policies: PolicySet,
+        callers: Mapping[str, Sequence[str]],
+        principals: Sequence[Principal],
+        now: Instant,
+    ) -> None:
         """Serve; over mTLS if the story has callers."""
         self.time.wall = now
+        self.tokens = {one.name: new_token() for one in principals}
         listener = Listener() if not callers else self._secured(callers)
         settings = Settings(
             data_dir=str(self.directory),
             decisions=listener,
+            administration=Administration(principals={one.name: self._holding_a_token(one) for one in principals}),
             limits=Limits(waiting=1),
             state=State(heartbeat=Duration(SECOND // 50)),
         )
@@ -131,6 +143,14 @@ class Server:
             address=address,
             tls=Tls(certificate=str(certificate), key=str(key), client_ca=str(client_ca)),
             callers={_ADMITTED: ["**"]} | {caller: list(subjects) for caller, subjects in callers.items()},
+        )
+
+    def _holding_a_token(self, principal: Principal) -> PrincipalSettings:
+        return PrincipalSettings(
+            roles=principal.roles,
+            groups=principal.groups,
+            identities=principal.identities,
+            tokens=[hash_of(self.tokens[principal.name])],
         )
 
     def _replica_readiness(self) -> Readiness:

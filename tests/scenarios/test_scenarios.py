@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from pdp.core.reasons import Code
-from pdp.scenarios.driver import Driver
+from pdp.governance.refusal import Rule
+from pdp.scenarios.commanding import COMMANDS_BY_NAME, name_of
+from pdp.scenarios.driver import Driver, RoleRule
 from pdp.scenarios.reading import read_scenario
 from pdp.scenarios.report import results_text
 from pdp.scenarios.runner import Results, run_scenario, scenario_paths
-from pdp.scenarios.story import Ask
+from pdp.scenarios.story import Ask, CarryOut
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = scenario_paths([ROOT / "policies", ROOT / "tests/scenarios/cases"])
@@ -30,6 +32,24 @@ def test_every_reason_code_is_the_primary_one_somewhere() -> None:
     expected = [step.action.expect for step in steps if isinstance(step.action, Ask)]
     shown = {(*(answer.codes or ()), answer.code)[0] for answer in expected}
     assert [code for code in Code if code not in shown] == []
+
+
+def test_every_command_is_carried_out_somewhere() -> None:
+    """A command that no story shows is a command that no client has sent."""
+    commands = [
+        step.action for path in PATHS for step in read_scenario(path).steps if isinstance(step.action, CarryOut)
+    ]
+    shown = {name_of(type(one.command)) for one in commands if one.expect is None}
+    assert [name for name in COMMANDS_BY_NAME if name not in shown] == []
+
+
+def test_every_rule_of_commands_refuses_something_somewhere() -> None:
+    """But the one about idempotency keys, which stories have none of."""
+    commands = [
+        step.action for path in PATHS for step in read_scenario(path).steps if isinstance(step.action, CarryOut)
+    ]
+    shown = {rule for one in commands if one.expect is not None for rule in one.expect.rules}
+    assert [rule for rule in (*Rule, *RoleRule) if rule not in shown] == [Rule.KEY_REUSED]
 
 
 def test_every_example_has_a_story_policies_facts_and_a_readme() -> None:

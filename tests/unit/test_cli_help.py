@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,17 @@ from pdp.cli.reference import commands, reference
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = dict(commands(typer.main.get_command(command_line()), "pdp"))
+
+VERBS = {
+    "identity": "register owner suspend reinstate retire unowned show",
+    "entitlement": "grant narrow certify remove show",
+    "approval": "request approve reject withdraw show",
+    "break-glass": "take",
+    "task": "open complete cancel show",
+    "session": "open renew narrow close delegate show",
+    "revocation": "lift list",
+    "review": "list show decide",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +48,11 @@ def _run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int,
 def test_there_are_the_commands_that_are_promised() -> None:
     """No more and no fewer, so that neither comes or goes unnoticed."""
     asking = {"pdp check", "pdp explain", "pdp permissions", "pdp watch"}
-    governing = {"pdp import", "pdp export", "pdp revoke", "pdp task complete", "pdp session close"}
+    governing = {f"pdp {noun} {verb}" for noun, verbs in VERBS.items() for verb in verbs.split()} | {"pdp revoke"}
+    administering = {"pdp import", "pdp export", "pdp admin token", "pdp admin whoami"}
     judging = {"pdp test", "pdp policy check"}
     running = {"pdp serve", "pdp version", "pdp journal tail", "pdp journal verify"}
-    assert set(COMMANDS) == asking | governing | judging | running
+    assert set(COMMANDS) == asking | governing | administering | judging | running
 
 
 @pytest.mark.parametrize("path", COMMANDS)
@@ -57,6 +71,17 @@ def test_the_reference_is_current() -> None:
 
 
 @pytest.mark.parametrize("path", COMMANDS)
+def test_every_example_is_one_that_can_be_run(path: str) -> None:
+    """Its commands, arguments and options are those there are."""
+    shown = (COMMANDS[path].help or "").partition("Example:\n")[2].partition("Exit codes:")[0].replace("\\\n", "")
+    lines = [shlex.split(found) for found in re.findall(r"\bpdp [^|>)\n]*", shown)]
+    assert lines != []
+    for words in lines:
+        named = next(" ".join(words[:count]) for count in (3, 2) if " ".join(words[:count]) in COMMANDS)
+        COMMANDS[named].make_context(named, words[len(named.split()) :])
+
+
+@pytest.mark.parametrize("path", COMMANDS)
 def test_every_option_says_what_it_means(path: str) -> None:
     """An option without help is one that nobody finds."""
     context = typer.Context(COMMANDS[path], info_name=path)
@@ -70,6 +95,8 @@ def test_every_option_says_what_it_means(path: str) -> None:
         (["chek"], "error: no such command `chek`", "hint: `pdp --help` explains it"),
         (["check", "--subjekt", "x"], "error: no such option: --subjekt", "hint: `pdp check --help` explains it"),
         (["revoke", "thing", "x", "--reason", "y"], "`thing` is not one of `identity`", "hint: `pdp revoke --help`"),
+        (["entitlement", "certify", "x"], "missing option `--until`", "hint: `pdp entitlement certify --help`"),
+        (["approval", "reject", "x"], "missing option `--reason`", "hint: `pdp approval reject --help`"),
         (["task", "complete"], "error: missing argument", "hint: `pdp task complete --help`"),
     ],
 )
@@ -81,6 +108,12 @@ def test_a_mistake_is_said_as_any_other_error(
     assert (code, out) == (2, "")
     assert error in err
     assert hint in err
+
+
+def test_the_versions_are_told_by_an_option_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """As most programs do."""
+    code, out, _ = _run(["--version"], capsys)
+    assert (code, out) == (0, _run(["version"], capsys)[1])
 
 
 def test_asking_does_not_load_the_server() -> None:

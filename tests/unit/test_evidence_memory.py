@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from pdp.core.decide import refuse
 from pdp.core.model import Instant, Request
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Snapshot
 from pdp.evidence.memory import MemoryEvidence
-from pdp.evidence.record import ChangeRecord, DecisionRecord, LifecycleRecord
-from pdp.evidence.recorder import Recorder
+from pdp.evidence.record import (
+    AdministrationOutcome,
+    AdministrationRecord,
+    ChangeRecord,
+    DecisionRecord,
+    LifecycleRecord,
+)
 from pdp.evidence.trace import TraceContext
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError
 
@@ -20,20 +26,35 @@ DECISION = DecisionRecord(
     decision=refuse(Code.STATE_STALE, "why", Snapshot(), NOW), started_at=NOW, ended_at=NOW,
 )  # fmt: skip
 CHANGE = ChangeRecord(revision=1, changes=(), actor="operator", at=NOW)
+QUERY = AdministrationRecord(at=NOW, method="GetFact", actor="security", outcome=AdministrationOutcome.PERMITTED)
 EVENT = LifecycleRecord(name="started", at=NOW)
 
 
 async def test_records_are_kept_in_order() -> None:
     """Of every kind."""
     memory = MemoryEvidence()
-    recorder: Recorder = memory
-    assert recorder.record_decision(DECISION, durable=False) is None
-    written = recorder.record_change(CHANGE)
+    assert memory.record_decision(DECISION, durable=False) is None
+    written = memory.record_change(CHANGE)
     assert written is not None
     await written
-    recorder.record_lifecycle(EVENT)
-    assert memory.records == [DECISION, CHANGE, EVENT]
-    assert memory.decisions == [DECISION]
+    memory.record_administration(QUERY)
+    memory.record_lifecycle(EVENT)
+    assert memory.records == [DECISION, CHANGE, QUERY, EVENT]
+    assert (memory.decisions, memory.administration) == ([DECISION], [QUERY])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "durable"),
+    [
+        (AdministrationOutcome.PERMITTED, False),
+        (AdministrationOutcome.NOT_PERMITTED, True),
+        (AdministrationOutcome.REFUSED, True),
+    ],
+)
+async def test_who_is_turned_away_waits_for_the_record_of_it(outcome: AdministrationOutcome, durable: bool) -> None:
+    """What was permitted and changed nothing is recorded soon."""
+    written = MemoryEvidence().record_administration(replace(QUERY, outcome=outcome))
+    assert (written is not None) is durable
 
 
 async def test_a_failing_disk_refuses_durable_records_alone() -> None:

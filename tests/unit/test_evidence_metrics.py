@@ -16,15 +16,21 @@ from pdp.core.reasons import Code
 from pdp.core.snapshot import Snapshot
 from pdp.evidence.journal import JournalStatus
 from pdp.evidence.metrics import Gauges, MemoryReader, Metrics, PrometheusEndpoint, PrometheusReader, Sources
-from pdp.evidence.record import DecisionRecord, LifecycleRecord
-from pdp.evidence.tally import BOUNDS_NS, DecisionTally
+from pdp.evidence.record import (
+    AdministrationOutcome,
+    AdministrationRecord,
+    ChangeRecord,
+    DecisionRecord,
+    LifecycleRecord,
+)
+from pdp.evidence.tally import BOUNDS_NS, Tally
 from pdp.evidence.trace import TraceContext
 
 NOW = Instant(1_772_355_600_000_000_000)
 STATUS = JournalStatus(
     healthy=True, error="", held=5, lag_s=0.25, unsynced_bytes=0, sequence=9, last_sync_s=0.001, errors=2, lost=0
 )
-SOURCES = Sources(Gauges(lambda: 42, lambda: 1.5, lambda: 3), lambda: STATUS, lambda: 7)
+SOURCES = Sources(Gauges(lambda: 42, lambda: 1.5, lambda: 3), lambda: STATUS, lambda: 7, lambda: 4)
 RESOURCE = Resource({"service.name": "pdp"})
 
 
@@ -40,7 +46,7 @@ class Collected:
     """Metrics with a reader to look at them."""
 
     def __init__(self) -> None:
-        tally = DecisionTally(NOW)
+        tally = Tally(NOW)
         self._reader = MemoryReader(tally, RESOURCE)
         self.metrics = Metrics(SOURCES, RESOURCE, tally, [self._reader])
 
@@ -106,6 +112,7 @@ def test_a_clock_stepping_back_gives_no_negative_duration(collected: Collected) 
         ("pdp.journal.lag", 0.25),
         ("pdp.journal.errors", 2),
         ("pdp.telemetry.lost", 7),
+        ("pdp.break_glass.taken", 4),
     ],
 )
 def test_state_and_evidence_are_looked_up(collected: Collected, name: str, value: float) -> None:
@@ -120,6 +127,17 @@ def test_policy_loads_are_counted_by_result(collected: Collected) -> None:
     assert collected.values("pdp.policy.reloads") == {(("result", "loaded"),): 1, (("result", "rejected"),): 1}
 
 
+def test_administrative_calls_are_counted_by_method_and_outcome(collected: Collected) -> None:
+    """Those that changed something too, whoever called; what changed without a call is none."""
+    turned_away = AdministrationRecord(at=NOW, method="Revoke", outcome=AdministrationOutcome.NOT_PERMITTED)
+    changed = ChangeRecord(revision=1, changes=(), actor="security", at=NOW, method="Revoke")
+    named = replace(turned_away, actor="somebody")
+    collected.metrics.count([turned_away, named, changed, replace(changed, method="")])
+    method = ("method", "Revoke")
+    expected = {(method, ("outcome", "not_permitted")): 2, (method, ("outcome", "changed")): 1}
+    assert expected == collected.values("pdp.administration")
+
+
 def test_no_identity_or_session_becomes_a_label(collected: Collected) -> None:
     """A thousand subjects make one series."""
     record = denial()
@@ -129,7 +147,7 @@ def test_no_identity_or_session_becomes_a_label(collected: Collected) -> None:
 
 def test_prometheus_scrapes_everything() -> None:
     """Counters, gauges and the histogram of durations, over HTTP on loopback."""
-    registry, tally = CollectorRegistry(), DecisionTally(NOW)
+    registry, tally = CollectorRegistry(), Tally(NOW)
     metrics = Metrics(SOURCES, RESOURCE, tally, [PrometheusReader(tally, RESOURCE, registry)])
     endpoint = PrometheusEndpoint(registry, "127.0.0.1", 0)
     metrics.count([denial(nanos=3_000)])

@@ -36,7 +36,14 @@ from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot
 from pdp.evidence.instants import duration_text, instant_text, parse_instant
-from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord, LifecycleRecord
+from pdp.evidence.record import (
+    AdministrationOutcome,
+    AdministrationRecord,
+    AnyRecord,
+    ChangeRecord,
+    DecisionRecord,
+    LifecycleRecord,
+)
 from pdp.evidence.record_json import GENESIS, line_of
 from pdp.evidence.trace import TraceContext
 
@@ -70,6 +77,13 @@ REQUEST = Request(
     request_id="r-1",
     subject_properties={"team": "data"},
 )
+
+
+REFUSED = AdministrationRecord(
+    at=NOW, method="Approve", actor="change-manager", role="approver", outcome=AdministrationOutcome.REFUSED,
+    rule="FOUR_EYES", message="`change-manager` requested it", about="approval:a-1",
+    traceparent=f"00-{'a' * 32}-{'b' * 16}-01",
+)  # fmt: skip
 
 
 def snapshot(*more: Revocation) -> Snapshot:
@@ -121,6 +135,9 @@ def change(*facts: Put | Drop) -> ChangeRecord:
         record(Request("nobody", "x", "y:z")),
         change(*(Put(fact) for fact in FACTS), Put(revocation()), Drop(FactKind.TASK, "t-0")),
         change(Put(Signal(id="g-1", about="job", name="risk", value={"level": 3}, expires_at=LATER))),
+        REFUSED,
+        AdministrationRecord(at=NOW, method="GetFact", actor="a", outcome=AdministrationOutcome.PERMITTED),
+        AdministrationRecord(at=NOW, method="Revoke", outcome=AdministrationOutcome.NOT_PERMITTED, message="why"),
         LifecycleRecord(name="started", at=NOW),
         LifecycleRecord(name="policies_loaded", at=NOW, attributes={"version": "v", "count": 3}),
     ],
@@ -197,6 +214,34 @@ def test_a_change_made_elsewhere_has_the_trace_stamped_into_its_facts() -> None:
     assert (members["trace_id"], members["span_id"]) == ("a" * 32, "d" * 16)
 
 
+def test_a_change_says_which_role_permitted_it() -> None:
+    """Beside who made it, how and why."""
+    made = ChangeRecord(
+        revision=8, changes=(), actor="security", role="operator", reason="leaked", at=NOW, method="Revoke"
+    )
+    members = line(made)
+    told = {name: members[name] for name in ("actor", "role", "reason", "method")}
+    assert told == {"actor": "security", "role": "operator", "reason": "leaked", "method": "Revoke"}
+
+
+def test_a_refused_command_says_who_asked_and_which_rule_stood_against_it() -> None:
+    """In the caller's trace."""
+    members = line(REFUSED)
+    expected = {
+        "v": 1, "seq": 3, "kind": "administration", "time": instant_text(NOW), "method": "Approve",
+        "outcome": "refused", "prev": "e" * 64, "actor": "change-manager", "role": "approver", "rule": "FOUR_EYES",
+        "message": "`change-manager` requested it", "about": "approval:a-1", "trace_id": "a" * 32,
+        "parent_span_id": "b" * 16, "hash": members["hash"],
+    }  # fmt: skip
+    assert expected == members
+
+
+def test_a_call_of_nobody_known_has_no_actor() -> None:
+    """Nor a role or a rule; what says nothing is left out."""
+    members = line(AdministrationRecord(at=NOW, method="Revoke", outcome=AdministrationOutcome.NOT_PERMITTED))
+    assert list(members) == ["v", "seq", "kind", "time", "method", "outcome", "prev", "hash"]
+
+
 def test_the_hash_is_that_of_the_line_without_it() -> None:
     """And the hash before is inside what is hashed."""
     text, hash_ = line_of(record(), 1, GENESIS)
@@ -214,7 +259,10 @@ def test_a_context_that_json_cannot_say_is_left_out(poison: str) -> None:
     jsonschema.validate(members, json.loads(SCHEMA.read_text()))
 
 
-@pytest.mark.parametrize("value", [record(Request("\ud800", "x", "y:z")), change(Drop(FactKind.TASK, "\ud800"))])
+@pytest.mark.parametrize(
+    "value",
+    [record(Request("\ud800", "x", "y:z")), change(Drop(FactKind.TASK, "\ud800")), replace(REFUSED, actor="\ud800")],
+)
 def test_a_record_that_json_cannot_say_at_all_leaves_an_event(value: AnyRecord) -> None:
     """It neither stops the journal nor vanishes."""
     members = line(value)

@@ -18,6 +18,7 @@ from pdp.core.model import (
     Approval,
     ApprovalKind,
     ApprovalState,
+    Consent,
     Duration,
     Entitlement,
     FactKind,
@@ -55,6 +56,8 @@ FULL: list[AnyFact] = [
         max_session_ttl=Duration(1),
         certified_by="approver",
         certified_until=Instant(1_700_000_000_000_000_001),
+        granted_by="head-of-payments",
+        reviewed_at=Instant(1_600_000_000_000_000_001),
     ),
     Approval(
         id="a",
@@ -70,7 +73,12 @@ FULL: list[AnyFact] = [
         expires_at=Instant(1),
         max_uses=1,
         review_due=Instant(2),
-        reviewed_by="kim",
+        reviewed_by="security",
+        justification="the index is corrupt,\nsee CHG-1",
+        consents=(
+            Consent(by="change-manager", at=Instant(1_500_000_000_000_000_001), groups=("release", "on-call")),
+            Consent(by="approver", at=Instant(3)),
+        ),
     ),
     Task(id="t", owner="requester", parent="p", state=TaskState.CANCELLED),
     Session(
@@ -88,6 +96,8 @@ FULL: list[AnyFact] = [
         max_uses=8,
         parent="s-0",
         state=SessionState.CLOSED,
+        opened_by="on-call-engineer",
+        reviewed_by="security",
     ),
     Revocation(
         id="r",
@@ -97,6 +107,7 @@ FULL: list[AnyFact] = [
         reason="stolen",
         source="siem",
         expires_at=Instant(10),
+        revoked_by="security",
     ),
     Signal(id="g", about="worker", name="risk", value={"level": "high"}, source="edr", expires_at=Instant(11)),
 ]
@@ -112,6 +123,21 @@ def test_message_and_struct_have_the_same_fields(kind: FactKind) -> None:
     """By name; a field added to one side alone would be lost without a word."""
     on_the_wire = {field.name for field in message_type(kind).message_type.fields}
     assert on_the_wire == {info.name for info in fields(TYPE_OF[kind])} - STAMPED
+
+
+def test_a_consent_has_the_same_fields_on_both_sides() -> None:
+    """By name, too."""
+    on_the_wire = {field.name for field in facts_pb2.Consent.DESCRIPTOR.fields}
+    assert on_the_wire == {info.name for info in fields(Consent)}
+
+
+def test_each_consent_says_who_gave_it_and_when() -> None:
+    """The fault names the one that does not."""
+    faults: list[Fault] = []
+    message = message_of(FULL[2])
+    message.approval.consents.add()
+    assert fact_of(message, "fact", faults) is None
+    assert [fault.field for fault in faults] == [f"fact.approval.consents[2].{name}" for name in ("by", "at")]
 
 
 def test_every_kind_is_on_the_wire() -> None:

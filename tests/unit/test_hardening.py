@@ -25,14 +25,9 @@ from pdp.doors.errors import InvalidRequestError
 from pdp.doors.watching import WatchHub
 from pdp.doors.wire import MAX_BYTES, fill_decision, request_of
 from pdp.evidence.memory import MemoryEvidence
-from pdp.evidence.record import ChangeRecord
 from pdp.evidence.trace import Ids
-from pdp.evidence.trouble import EvidenceUnavailableError
-from pdp.governance.commands import Plan
-from pdp.governance.desk import Author, Desk
-from pdp.settings import Listener, Settings, Tls, check
+from pdp.settings import Administration, Listener, Settings, Tls, check
 from pdp.state.document import DocumentError
-from pdp.state.memory import MemoryStore
 from pdp.state.sqlite import SqliteStore
 from pdp.state.store import Origin, StoreUnusableError
 from tests.unit.core_story import NOW, REQUEST, chain, loaded
@@ -134,30 +129,14 @@ async def test_a_database_older_than_the_journal_is_refused() -> None:
         await sidecar.stop()
 
 
-async def test_the_record_of_a_change_that_the_disk_refused_is_kept() -> None:
-    """The change is in force; its evidence is written when the disk is back."""
-    evidence, clock, store = MemoryEvidence(), ManualClock(NOW), MemoryStore()
-    desk = Desk(store, loaded([]), Ready(), clock, evidence, Ids())
-    evidence.fail()
-
-    with pytest.raises(EvidenceUnavailableError):
-        await desk.commit(open_task_plan(), Author("operator", "because"), 1.0)
-
-    assert [record.revision for record in evidence.records if isinstance(record, ChangeRecord)] == [1]
-
-
-def open_task_plan() -> Plan:
-    """Return a plan that opens a task."""
-    return Plan((Put(Task(id="t-1")),), {})
-
-
 def test_callers_and_administrators_are_not_certified_by_one_authority(tmp_path: Path) -> None:
     """Or every workload could administer."""
     for name in ("c", "k", "ca"):
         (tmp_path / name).write_text("")
     tls = Tls(certificate=str(tmp_path / "c"), key=str(tmp_path / "k"), client_ca=str(tmp_path / "ca"))
     settings = Settings(
-        decisions=Listener(address="127.0.0.1:1", tls=tls), administration=Listener(address="127.0.0.1:2", tls=tls)
+        decisions=Listener(address="127.0.0.1:1", tls=tls),
+        administration=Administration(address="127.0.0.1:2", tls=tls),
     )
-    with pytest.raises(DocumentError, match="every caller could administer"):
+    with pytest.raises(DocumentError, match="must not be that of `decisions`"):
         check(settings)

@@ -23,6 +23,7 @@ from pdp.core.policy.model import Limits, Obligation, Policy
 from pdp.core.scope import ActionScope, ResourceScope
 
 MATCH = WrittenMatch(ActionScope(["rows.*"]), ResourceScope(["database:prod/**"]))
+LIMITS = Limits(Duration(1), Duration(2), 3, Duration(4), Duration(5), Duration(6), Duration(7))
 
 
 def compiled(written: WrittenPolicy) -> Policy:
@@ -56,10 +57,10 @@ def test_everything_a_policy_says_is_compiled() -> None:
             "full",
             MATCH,
             require=WrittenRequirements(
-                WrittenApproval((ApprovalKind.BREAK_GLASS,), r"INC-\d+", independent=True),
+                WrittenApproval(tuple(ApprovalKind), r"INC-\d+", independent=True, approvers=2, groups=("dba", "dba")),
                 (WrittenCondition("a", "context.a == 1"),),
             ),
-            limit=Limits(Duration(1), Duration(2), 3, Duration(4)),
+            limit=LIMITS,
             deny=(WrittenCondition("b", "context.b == 2"),),
             obligations=(WrittenObligation("o", {"x": 1}),),
             evidence=Evidence.DURABLE,
@@ -67,12 +68,13 @@ def test_everything_a_policy_says_is_compiled() -> None:
     )
     assert policy.approval is not None
     assert (policy.name, policy.actions, policy.resources) == ("full", ("rows.*",), ("database:prod/**",))
-    assert policy.approval.kinds == frozenset({ApprovalKind.BREAK_GLASS})
+    assert policy.approval.kinds == frozenset(ApprovalKind)
     assert policy.approval.ticket == re.compile(r"INC-\d+")
     assert policy.approval.independent
+    assert (policy.approval.approvers, policy.approval.groups) == (2, frozenset({"dba"}))
     assert [condition.program.source for condition in policy.requirements] == ["context.a == 1"]
     assert [condition.program.source for condition in policy.denials] == ["context.b == 2"]
-    assert policy.limits == Limits(Duration(1), Duration(2), 3, Duration(4))
+    assert policy.limits == LIMITS
     assert policy.obligations == (Obligation("o", {"x": 1}),)
     assert policy.durable
 
@@ -82,6 +84,35 @@ def test_break_glass_must_be_admitted_by_name() -> None:
     policy = compiled(WrittenPolicy("p", MATCH, require=WrittenRequirements(WrittenApproval())))
     assert policy.approval is not None
     assert policy.approval.kinds == frozenset({ApprovalKind.STANDARD})
+
+
+def with_approval(approval: WrittenApproval) -> WrittenPolicy:
+    """Return a policy that asks for an approval."""
+    return WrittenPolicy("p", MATCH, require=WrittenRequirements(approval))
+
+
+@pytest.mark.parametrize(
+    ("approval", "key", "message"),
+    [
+        (WrittenApproval(approvers=0), ("approvers",), "must be at least 1"),
+        (WrittenApproval(groups=()), ("groups",), "must have at least one group"),
+        (WrittenApproval(groups=("dba", "")), ("groups", 1), "must not be empty"),
+    ],
+)
+def test_consent_that_nobody_could_give_is_refused(
+    approval: WrittenApproval, key: tuple[str | int, ...], message: str
+) -> None:
+    """At the key, or the item, that is wrong."""
+    assert complaints(with_approval(approval)) == [Complaint(("require", "approval", *key), message)]
+
+
+def test_consent_beforehand_is_not_asked_of_what_is_taken_in_an_emergency() -> None:
+    """It would look as if it protected something."""
+    approval = WrittenApproval((ApprovalKind.BREAK_GLASS,), independent=True, approvers=2, groups=("dba",))
+    message = "is asked of kind `standard` only, which `kinds` does not admit"
+    assert complaints(with_approval(approval)) == [
+        Complaint(("require", "approval", key), message) for key in ("independent", "approvers", "groups")
+    ]
 
 
 def test_all_complaints_come_at_once() -> None:
@@ -192,3 +223,15 @@ def test_the_content_version_depends_on_what_is_said(other: WrittenPolicy) -> No
     """Any difference in meaning is another version."""
     one = compiled(WrittenPolicy("one", MATCH, deny=(WrittenCondition("a", "context.a == 1"),)))
     assert content_version([one]) != content_version([compiled(other)])
+
+
+def test_the_content_version_depends_on_whose_consent_is_asked_for() -> None:
+    """How many people, and of which groups, in whatever order."""
+    approvals = [
+        WrittenApproval(),
+        WrittenApproval(approvers=2),
+        WrittenApproval(groups=("a", "b")),
+        WrittenApproval(groups=("b", "a")),
+    ]
+    plain, two, groups, same_groups = (content_version([compiled(with_approval(one))]) for one in approvals)
+    assert (len({plain, two, groups}), groups) == (3, same_groups)

@@ -11,8 +11,8 @@ from msgspec import Struct
 from msgspec.structs import fields
 from referencing import Registry, Resource
 
-from pdp.core.model import Approval, Entitlement, Identity, Revocation, Session, Signal, Task
-from pdp.core.policy.compile import WrittenPolicy
+from pdp.core.model import Approval, Consent, Entitlement, Identity, Revocation, Session, Signal, Task
+from pdp.core.policy.compile import WrittenApproval, WrittenPolicy
 from pdp.core.policy.model import Limits
 from pdp.core.reasons import Code
 from pdp.scenarios.reading import read_scenario
@@ -100,6 +100,9 @@ CHECK = "check: {subject: a, action: b, resource: 'c:d'}"
         ("policy", POLICY + "obligations: [{parameters: {}}]\n"),
         ("policy", POLICY + "require: {approval: {kinds: [verbal]}}\n"),
         ("policy", POLICY + "require: {approval: {kinds: []}}\n"),
+        ("policy", POLICY + "require: {approval: {approvers: 0}}\n"),
+        ("policy", POLICY + "require: {approval: {groups: []}}\n"),
+        ("policy", POLICY + "require: {approval: {groups: ['']}}\n"),
         ("policy", "policy: has space\nmatch: {actions: [a], resources: ['x:**']}\nlimit: {session_ttl: 1h}\n"),
         ("policy", "policy: p\nmatch: {actions: ['a*'], resources: ['x:**']}\nlimit: {session_ttl: 1h}\n"),
         ("policy", "policy: p\nmatch: {actions: [a], resources: [x]}\nlimit: {session_ttl: 1h}\n"),
@@ -148,6 +151,7 @@ def keys(type_: type[Struct]) -> set[str]:
         ("approval", Approval),
         ("task", Task),
         ("session", Session),
+        ("consent", Consent),
         ("revocation", Revocation),
         ("signal", Signal),
     ],
@@ -160,7 +164,9 @@ def test_facts_have_the_same_keys_in_schema_and_reader(name: str, type_: type[St
 def test_policies_have_the_same_keys_in_schema_and_reader() -> None:
     """A key that is added to one is added to the other."""
     policy = SCHEMAS["policy"]["$defs"]["policy"]["properties"]
+    approval = policy["require"]["properties"]["approval"]["anyOf"][0]["properties"]
     assert (set(policy), set(policy["limit"]["properties"])) == (keys(WrittenPolicy), keys(Limits))
+    assert set(approval) == keys(WrittenApproval)
 
 
 def test_scenarios_have_the_same_keys_in_schema_and_reader() -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pdp.core.model import Duration
+from pdp.core.model import Duration, Instant
+from pdp.core.scope import IdentityScope
 from pdp.core.wording import SECOND
-from pdp.settings import Limits, Listener, Settings, Tls, check, load
+from pdp.governance.roles import Role
+from pdp.settings import HashedToken, Limits, Listener, PrincipalSettings, Settings, Tls, check, load
 from pdp.state.document import DocumentError
 from tests.certificates import Authority
 
@@ -21,6 +23,8 @@ LIMITS, SETTINGS, MTLS = (
     "tests/integration/test_server_settings.py::",
     "tests/integration/test_server_mtls.py::",
 )
+REVIEWS = "tests/integration/test_server_reviews.py::"
+ROLES, PRINCIPALS = "tests/integration/test_server_roles.py::", "tests/unit/test_principals.py::"
 LIFECYCLE = "tests/integration/test_server_lifecycle.py::"
 ADMIN_TLS = SETTINGS + "test_administration_over_mutual_tls_asks_for_a_certificate"
 HANDSHAKE = MTLS + "test_a_certificate_of_another_authority_fails_the_handshake"
@@ -41,6 +45,11 @@ TAKES_EFFECT = {
     "administration.tls.key": ADMIN_TLS,
     "administration.tls.client_ca": ADMIN_TLS,
     "administration.callers": "tests/unit/test_settings.py::test_a_contradiction_is_refused_at_its_place",
+    "administration.principals.roles": ROLES + "test_a_role_permits_its_methods_and_no_others",
+    "administration.principals.groups": PRINCIPALS + "test_a_token_is_that_of_its_principal",
+    "administration.principals.identities": ROLES + "test_a_principal_asks_for_its_identities_alone",
+    "administration.principals.certificates": ADMIN_TLS,
+    "administration.principals.tokens": ROLES + "test_a_token_says_who_acts",
     "limits.calls": LIMITS + "test_more_calls_than_the_bound_are_refused",
     "limits.streams": LIMITS + "test_more_streams_than_the_bound_are_refused",
     "limits.waiting": LIMITS + "test_more_waiting_checks_than_the_bound_are_overloaded",
@@ -57,6 +66,9 @@ TAKES_EFFECT = {
     "telemetry.sample_ratio": SETTINGS + "test_sample_ratio_is_the_share_of_routine_allows_with_spans",
     "telemetry.resource_ids": SETTINGS + "test_resource_ids_are_on_spans_if_it_is_said",
     "telemetry.prometheus_port": SETTINGS + "test_metrics_are_served_on_prometheus_port",
+    "reviews.unused_after": REVIEWS + "test_an_entitlement_unused_for_long_is_proposed_for_removal_and_removed",
+    "reviews.certify_ahead": REVIEWS + "test_a_certification_is_due_ahead_of_its_end",
+    "reviews.broad_after": REVIEWS + "test_a_session_broader_than_used_is_narrowed_and_obeyed_at_once",
     "decision_log": SETTINGS + "test_each_decision_is_a_log_line_with_decision_log",
     "drain": LIFECYCLE + "test_a_stop_does_not_wait_longer_than_it_may",
 }
@@ -66,7 +78,7 @@ TAKES_EFFECT = {
 def names_of(kind: type[msgspec.Struct], path: str = "") -> Iterator[str]:
     """Yield the dotted names of all settings."""
     for info in msgspec.structs.fields(kind):
-        inner = {Listener, Tls, *_structs_in(info.type)} & _structs_in(info.type)
+        inner = _structs_in(info.type)
         if inner:
             yield from names_of(inner.pop(), f"{path}{info.name}.")
         else:
@@ -164,6 +176,7 @@ def test_what_is_unknown_or_wrong_is_refused_at_its_place(tmp_path: Path, text: 
 
 
 TLS = "tls: {certificate: server.pem, key: server.key, client_ca: clients.pem}"
+HASH = "sha256:" + "0" * 64
 CONTRADICTIONS = {
     "plain text beyond loopback": "decisions: {address: '0.0.0.0:8443'}",
     "a name that is not loopback": "decisions: {address: 'localhost.example.org:1'}",
@@ -173,6 +186,24 @@ CONTRADICTIONS = {
     "no certificates": "decisions: {address: 'localhost:1', tls: {certificate: x, key: y, client_ca: z}}",
     "callers without certificates": "decisions: {callers: {a: [b]}}",
     "callers of administration": f"administration: {{address: 'localhost:1', {TLS}, callers: {{a: [b]}}}}",
+    "an unknown role": "administration: {principals: {a: {roles: [king]}}}",
+    "a principal without a name": "administration: {principals: {'': {roles: [auditor]}}}",
+    "a group without a name": "administration: {principals: {a: {groups: ['']}}}",
+    "an identity pattern that is none": "administration: {principals: {a: {identities: ['x*y']}}}",
+    "a token in plain text": "administration: {principals: {a: {tokens: [pdpadm_secret]}}}",
+    "a hash that is too short": "administration: {principals: {a: {tokens: [{hash: 'sha256:00'}]}}}",
+    "an end without a zone": "administration: {principals: {a: {tokens: [{hash: x, expires_at: 2026-01-01}]}}}",
+    "a token of two": f"administration: {{principals: {{a: {{tokens: [{HASH}]}}, b: {{tokens: [{{hash: {HASH}}}]}}}}}}",
+    "a certificate of two": f"administration: {{address: 'localhost:1', {TLS}, principals: "
+    "{a: {certificates: ['cn:x']}, b: {certificates: ['cn:x']}}}",
+    "a pattern of common names": f"administration: {{address: 'localhost:1', {TLS}, principals: "
+    "{a: {certificates: ['cn:*']}}}",
+    "a certificate that is no URI": f"administration: {{address: 'localhost:1', {TLS}, principals: "
+    "{a: {certificates: ['somebody']}}}",
+    "a pattern of URIs that is none": f"administration: {{address: 'localhost:1', {TLS}, principals: "
+    "{a: {certificates: ['spiffe://x*']}}}",
+    "certificates on a socket of administration": "administration: {principals: {a: {certificates: ['cn:x']}}}",
+    "a port that nobody may use": "administration: {address: '127.0.0.1:1'}",
     "a pattern that is none": f"decisions: {{address: 'localhost:1', {TLS}, callers: {{a: ['x*y']}}}}",
     "a mode that is none": "decisions: {mode: '0o6'}",
     "a mode of a port": "decisions: {address: 'localhost:1', mode: '0600'}",
@@ -196,6 +227,33 @@ def test_a_contradiction_is_refused_at_its_place(tmp_path: Path, name: str) -> N
     problems = problems_of(tmp_path, CONTRADICTIONS[name])
     assert problems != []
     assert all(problem.split(":")[0].isdigit() and problem.split(":")[1].isdigit() for problem in problems)
+
+
+def test_a_token_in_plain_text_is_not_repeated(tmp_path: Path) -> None:
+    """Problems get into logs."""
+    problems = problems_of(tmp_path, "administration: {principals: {a: {tokens: [pdpadm_secret]}}}")
+    assert [problem for problem in problems if "secret" in problem] == []
+    assert "administration.principals.a.tokens[0]: must be `sha256:`" in problems[0]
+
+
+def test_principals_are_read_as_they_are_written(tmp_path: Path) -> None:
+    """With tokens that end and tokens that do not."""
+    text = f"""
+administration:
+  principals:
+    change-manager:
+      roles: [approver, reviewer]
+      groups: [change-board]
+      identities: ["spiffe://shop.example/**"]
+      tokens: [{HASH}, {{hash: "{HASH[:-1]}1", expires_at: 2026-01-01T00:00:00Z}}]
+"""
+    expected = PrincipalSettings(
+        roles=frozenset({Role.APPROVER, Role.REVIEWER}),
+        groups=frozenset({"change-board"}),
+        identities=IdentityScope(["spiffe://shop.example/**"]),
+        tokens=[HASH, HashedToken(hash=HASH[:-1] + "1", expires_at=Instant(1_767_225_600 * SECOND))],
+    )
+    assert load(write(tmp_path, text)).administration.principals == {"change-manager": expected}
 
 
 def test_settings_that_come_from_elsewhere_are_held_to_the_same(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from pdp.core.model import Drop, FactKind, Instant, Put, Session, Signal, Task
+from pdp.core.model import Approval, Consent, Drop, FactKind, Instant, Put, Session, Signal, Task
 from pdp.core.scope import ActionScope, ResourceScope
 from pdp.state.codec import Codec, CodecError
 
@@ -50,6 +50,27 @@ def test_equal_scopes_and_identifiers_are_one_object() -> None:
     assert isinstance(second, Session)
     shared = ("identity", "task", "entitlement", "actions", "resources", "constraints")
     assert [name for name in shared if getattr(first, name) is not getattr(second, name)] == []
+
+
+def test_the_people_who_consent_are_one_object_too() -> None:
+    """The few who approve do so again and again."""
+    codec = Codec()
+    consents = (Consent(by="change-manager", at=Instant(1), groups=("release",)),)
+    data = codec.encode_fact(
+        Approval(
+            id="a",
+            requested_by="on-call-engineer",
+            actions=ActionScope(["rows.*"]),
+            resources=ResourceScope(["database:prod/**"]),
+            not_before=Instant(1),
+            expires_at=Instant(2),
+            consents=consents,
+        )
+    )
+    first, second = (codec.decode_fact(FactKind.APPROVAL, data) for _ in range(2))
+    assert isinstance(first, Approval)
+    assert isinstance(second, Approval)
+    assert (first.consents, first.consents[0].by is second.consents[0].by) == (consents, True)
 
 
 @pytest.mark.parametrize(

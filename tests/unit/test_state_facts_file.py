@@ -6,6 +6,9 @@ import pytest
 
 from pdp.core.model import (
     AnyFact,
+    Approval,
+    ApprovalState,
+    Consent,
     Duration,
     Entitlement,
     Identity,
@@ -28,6 +31,22 @@ identities:
   owner: "2026-01-01"
   labels: {team: '0755'}
   credential_max_age: 1h
+
+approvals:
+- id: a-1
+  state: approved
+  requested_by: on-call-engineer
+  approved_by: security
+  actions: [rows.*]
+  resources: ['database:prod/**']
+  not_before: 2026-03-01T09:00:00Z
+  expires_at: 2026-03-01T10:00:00.000000001Z
+  consents:
+  - by: change-manager
+    at: 2026-03-01T09:00:00Z
+    groups: [release, 'on']
+  - by: security
+    at: 2026-03-01T09:00:00Z
 
 tasks:
 - id: t-1
@@ -54,6 +73,20 @@ FACTS: list[AnyFact] = [
         owner="2026-01-01",
         labels={"team": "0755"},
         credential_max_age=Duration(3_600 * 10**9),
+    ),
+    Approval(
+        id="a-1",
+        state=ApprovalState.APPROVED,
+        requested_by="on-call-engineer",
+        approved_by="security",
+        actions=ActionScope(["rows.*"]),
+        resources=ResourceScope(["database:prod/**"]),
+        not_before=Instant(1_772_355_600_000_000_000),
+        expires_at=Instant(1_772_359_200_000_000_001),
+        consents=(
+            Consent(by="change-manager", at=Instant(1_772_355_600_000_000_000), groups=("release", "on")),
+            Consent(by="security", at=Instant(1_772_355_600_000_000_000)),
+        ),
     ),
     Task(id="t-1"),
     Task(id="t-2", parent="t-1"),
@@ -132,6 +165,15 @@ entitlements:
         ("tasks: {id: t}", ["1:8: tasks: must be a list"]),
         ("tasks: [t]", ["1:9: tasks[0]: must be a mapping, not a string"]),
         ("sesions: []", ["1:10: sesions: unknown key: did you mean `sessions`?"]),
+        (
+            "approvals: [{consents: [{at: now}]}]",
+            [
+                *(f"1:13: approvals[0].{key}: is required" for key in ("id", "requested_by", "actions", "resources")),
+                *(f"1:13: approvals[0].{key}: is required" for key in ("not_before", "expires_at")),
+                "1:25: approvals[0].consents[0].by: is required",
+                "1:30: approvals[0].consents[0].at: `now` is not a time like",
+            ],
+        ),
         ("x: []", ["1:4: x: unknown key: known keys are `identities`"]),
         ("tasks: [{id: t}, {id: t}]", ["1:23: tasks[1].id: task `t` is given twice, first on line 1"]),
         (

@@ -13,6 +13,7 @@ from pdp.core.model import (
     ApprovalKind,
     ApprovalState,
     Attribute,
+    Consent,
     Duration,
     Entitlement,
     Identity,
@@ -57,6 +58,11 @@ def approval(**fields: Any) -> Approval:
     return Approval(**(lawful | fields))
 
 
+def consent(**fields: Any) -> Consent:
+    """Return a lawful consent, or one that differs in the fields given."""
+    return Consent(**({"by": "approver", "at": Instant(9)} | fields))
+
+
 def revocation(**fields: Any) -> Revocation:
     """Return a lawful revocation, or one that differs in the fields given."""
     lawful: dict[str, Any] = {
@@ -76,6 +82,8 @@ def revocation(**fields: Any) -> Revocation:
         Entitlement(id="e", identity=IdentityScope(["**"]), actions=ACTIONS, resources=RESOURCES),
         approval(),
         approval(kind=ApprovalKind.BREAK_GLASS, review_due=Instant(12)),
+        approval(consents=(consent(), consent(by="other", groups=("dba",))), justification="an index\nis corrupt"),
+        approval(state=ApprovalState.APPROVED, approved_by="approver", consents=(consent(),)),
         Task(id="t", parent="other"),
         session(max_uses=1, constraints={"network": ["prod"]}),
         revocation(),
@@ -116,6 +124,15 @@ def test_a_lawful_fact_has_no_fault(fact: AnyFact) -> None:
         (session(constraints={"a": [float("nan")]}), ("constraints", "`a` must be a finite number")),
         (approval(requested_by=""), ("requested_by", "must not be empty")),
         (approval(state=ApprovalState.APPROVED), ("approved_by", "must say who approved")),
+        (
+            approval(state=ApprovalState.APPROVED, approved_by="other", consents=(consent(),)),
+            ("approved_by", "must be one of those who consented"),
+        ),
+        (approval(consents=(consent(by=""),)), ("consents", "`by` must not be empty")),
+        (approval(consents=(consent(at=Instant(-1)),)), ("consents", "`at` must lie in the years 1970 to 9999")),
+        (approval(consents=(consent(groups=("dba", "")),)), ("consents", "a group must not be empty")),
+        (approval(consents=(consent(), consent())), ("consents", "must have each person once, has `approver` twice")),
+        (approval(justification="\x1b"), ("justification", "must not have control characters")),
         (approval(kind=ApprovalKind.BREAK_GLASS), ("review_due", "must say until when the emergency is reviewed")),
         (revocation(reason=""), ("reason", "must not be empty")),
         (revocation(target_id="i/*x"), ("target_id", "pattern `i/*x`: `*` must stand alone")),

@@ -189,6 +189,17 @@ async def test_commits_reach_the_snapshot_and_the_subscribers(story: Story) -> N
     assert story.heard == [None, frozenset({NEWS, "task:a"}), frozenset({NEWS, "task:a", "task:b"})]
 
 
+async def test_a_commit_is_foretold_while_the_snapshot_still_has_what_it_replaces(story: Story) -> None:
+    """What a start loads is not."""
+    await story.write(Put(Task(id="a")))
+    foretold: list[tuple[Sequence[Change], list[str]]] = []
+    story.replica.foresee(lambda changes: foretold.append((changes, [*story.snapshot.tasks])))
+    async with story.running():
+        await story.write(Drop(FactKind.TASK, "a"))
+        assert await story.replica.applied(2, 10)
+    assert foretold == [((Drop(FactKind.TASK, "a"),), ["a"])]
+
+
 async def test_who_has_unsubscribed_hears_nothing_more(story: Story) -> None:
     """And may unsubscribe twice."""
     heard: list[frozenset[str] | None] = []

@@ -11,11 +11,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from pdp.core.model import FactKind, Instant, Put, Task
+from pdp.core.model import Drop, FactKind, Instant, Put, Task
 from pdp.state.sqlite import SqliteStore
-from pdp.state.sqlite_file import APPLICATION_ID
-from pdp.state.store import Origin, StoreUnavailableError, StoreUnusableError
+from pdp.state.sqlite_file import APPLICATION_ID, MIGRATIONS
+from pdp.state.store import AlreadyCommittedError, Commit, Origin, StoreUnavailableError, StoreUnusableError
 
 ORIGIN = Origin(actor="operator", reason="because", traceparent="", at=Instant(7))
 
@@ -66,6 +67,62 @@ async def test_what_was_written_is_there_after_reopening(path: Path) -> None:
         7,
         4,
     )
+    await store.close()
+
+
+async def test_an_idempotency_key_is_still_known_after_reopening(path: Path) -> None:
+    """With what was committed under it."""
+    store = await SqliteStore.open(path)
+    await store.commit([Put(Task(id="t-1"))], replace(ORIGIN, key="k", digest="d1"))
+    [before] = await store.history(0, 1)
+    await store.close()
+    store = await SqliteStore.open(path)
+    with pytest.raises(AlreadyCommittedError) as caught:
+        await store.commit([Put(Task(id="t-2"))], replace(ORIGIN, key="k"))
+    assert (await store.committed("operator", "k"), caught.value.commit) == (before, before)
+    await store.close()
+
+
+async def test_a_database_of_the_first_schema_is_taken_over(path: Path) -> None:
+    """Its commits have no keys, and new ones may."""
+    change(path, MIGRATIONS[0])
+    with closing(sqlite3.connect(path)) as connection:
+        row = (1, 7, "operator", "because", "", b'[{"do":"drop","kind":"task","id":"t"}]')
+        connection.execute("INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)", row)
+        connection.commit()
+    change(path, "UPDATE head SET revision = 1, latest_time = 7")
+    change(path, f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1")
+    store = await SqliteStore.open(path)
+    assert await store.history(0, 9) == [Commit(1, (Drop(FactKind.TASK, "t"),), ORIGIN)]
+    assert await store.commit([Put(Task(id="t-1"))], replace(ORIGIN, key="k")) == 2
+    await store.close()
+
+
+async def test_a_key_is_found_by_its_index(path: Path) -> None:
+    """A log of years is not read through for every commit."""
+    store = await SqliteStore.open(path)
+    statements: list[str] = []
+    connection = store._writer._connection
+    connection.set_trace_callback(statements.append)
+    await store.commit([Put(Task(id="t-1"))], replace(ORIGIN, key="k"))
+    connection.set_trace_callback(None)
+    await store.close()
+    [query] = [statement for statement in statements if statement.startswith("SELECT") and " key = " in statement]
+    with closing(sqlite3.connect(path)) as reading:
+        [plan] = reading.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
+    assert "USING INDEX log_by_key (actor=? AND key=?)" in plan[3]
+
+
+async def test_a_commit_that_cannot_be_read_back_is_no_unused_key(path: Path) -> None:
+    """In doubt the commit is refused, and others go on."""
+    store = await SqliteStore.open(path)
+    await store.commit([Put(Task(id="t-1"))], replace(ORIGIN, key="k"))
+    await store.close()
+    change(path, "UPDATE log SET changes = CAST('nonsense' AS BLOB)")
+    store = await SqliteStore.open(path)
+    with pytest.raises(StoreUnusableError, match="is corrupt: not a list of changes"):
+        await store.commit([Put(Task(id="t-2"))], replace(ORIGIN, key="k"))
+    assert await store.commit([Put(Task(id="t-2"))], ORIGIN) == 2
     await store.close()
 
 
@@ -130,7 +187,7 @@ async def test_a_newer_database_is_refused_and_left_alone(path: Path) -> None:
     await fill(path)
     change(path, "PRAGMA user_version = 99")
     before = content(path)
-    with pytest.raises(StoreUnusableError, match="has schema version 99, this program knows up to 1: upgrade it"):
+    with pytest.raises(StoreUnusableError, match="has schema version 99, this program knows up to 2: upgrade it"):
         await SqliteStore.open(path)
     assert content(path) == before
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import sessionpdp
 
+from tests.recording_governance import recording
+
 if TYPE_CHECKING:
     from clients.python.tests.conftest import ScriptedServer
 
@@ -23,14 +25,19 @@ def test_every_example_runs(
     server.deny("SESSION_EXPIRED")
     names: dict[str, object] = {"__name__": "readme"}
 
-    for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
-        exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own examples
+    with recording() as administration:
+        monkeypatch.setenv("SESSIONPDP_ADMIN_TARGET", administration.target)
+        administration.refuse("Approve", "FOUR_EYES", "you requested it", "have somebody else approve", "approval:a-1")
+        for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+            exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own examples
 
     assert capsys.readouterr().out.splitlines() == [
         "['SESSION_EXPIRED']",
         "SESSION_EXPIRED: by the script",
         "0 of 100",
         "closing: SESSION_EXPIRED",
+        "FOUR_EYES: have somebody else approve",
+        "denied: SESSION_EXPIRED",
     ]
 
 

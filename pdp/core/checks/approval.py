@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pdp.core.aspects import (
     APPROVAL,
     APPROVAL_NAMED,
     APPROVAL_RULES,
     APPROVAL_USES,
     BREAK_GLASS,
+    CONSENT_RULES,
     IDENTITY,
     NO_APPROVAL,
     SESSION,
@@ -15,7 +18,7 @@ from pdp.core.aspects import (
 )
 from pdp.core.case import Case
 from pdp.core.checks.row import Row
-from pdp.core.model import ApprovalState, Instant
+from pdp.core.model import Approval, ApprovalKind, ApprovalState, Instant
 from pdp.core.policy.model import ApprovalRequirement
 from pdp.core.policy.ticket_form import matches
 from pdp.core.reasons import Code, Denial
@@ -23,6 +26,7 @@ from pdp.core.snapshot import in_force
 from pdp.core.wording import instant_text
 
 _PENDING, _REJECTED, _WITHDRAWN = ApprovalState.PENDING, ApprovalState.REJECTED, ApprovalState.WITHDRAWN
+_STANDARD = ApprovalKind.STANDARD
 
 
 def required(case: Case) -> Denial | None:
@@ -45,6 +49,32 @@ def of_another_kind(case: Case) -> Denial | None:
             )
             return Denial(Code.APPROVAL_REQUIRED, message, f"policy:{requirement.policy}")
     return None
+
+
+def too_few_consents(case: Case) -> Denial | None:
+    """A policy asks for the consent of more people, or of people in its groups."""
+    approval = case.approval
+    if approval.kind is not _STANDARD or case.aspects & UNAPPROVED:
+        return None
+    for requirement in case.rules.approvals:
+        count = len(consenting(approval, requirement.groups))
+        if count < requirement.approvers:
+            message = (
+                f"policy `{requirement.policy}` requires the consent of {_people(requirement)}, "
+                f"approval `{approval.id}` has that of {count}"
+            )
+            return Denial(Code.APPROVAL_REQUIRED, message, f"policy:{requirement.policy}")
+    return None
+
+
+def consenting(approval: Approval, groups: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return the people who have consented; if groups are named, only those in one of them.
+
+    Where consents are not told apart there is that of `approved_by`, of whom no group is known.
+    """
+    if approval.consents:
+        return frozenset(one.by for one in approval.consents if not groups or not groups.isdisjoint(one.groups))
+    return frozenset() if groups or not approval.approved_by else frozenset((approval.approved_by,))
 
 
 def unknown(case: Case) -> Denial | None:
@@ -126,19 +156,30 @@ def exhausted(case: Case) -> Denial | None:
 
 
 def not_independent(case: Case) -> Denial | None:
-    """A policy asks for four eyes, and the approver is the requester, the identity or its owner."""
+    """A policy asks for four eyes, and an approver is the requester, the identity or its owner."""
     approval = case.approval
+    if approval.kind is not _STANDARD or approval.state is not ApprovalState.APPROVED:
+        return None
     for requirement in case.rules.approvals:
         if not requirement.independent:
             continue
-        interested = ("", approval.requested_by, case.subject, case.identity.owner)
-        if approval.approved_by in interested or any(one.identity == approval.approved_by for one in case.ancestors):
+        approver = _interested_approver(case)
+        if approver is not None:
             message = (
                 f"policy `{requirement.policy}` requires an approver other than requester, identity and owner; "
-                f"approval `{approval.id}` was given by `{approval.approved_by}`"
+                f"approval `{approval.id}` was given by `{approver}`"
             )
             return Denial(Code.APPROVAL_NOT_INDEPENDENT, message, f"approval:{approval.id}")
     return None
+
+
+def _interested_approver(case: Case) -> str | None:
+    """Return the first approver who has an interest, also as one of the team that owns the identity; None if none."""
+    approval, owner = case.approval, case.identity.owner
+    interested = ("", approval.requested_by, case.subject, owner, *(one.identity for one in case.ancestors))
+    if approval.approved_by in interested:
+        return approval.approved_by
+    return next((one.by for one in approval.consents if one.by in interested or owner in one.groups), None)
 
 
 def ticket_required(case: Case) -> Denial | None:
@@ -180,7 +221,16 @@ def _reviews(case: Case) -> tuple[str, ...]:
 
 
 def _kinds(requirement: ApprovalRequirement) -> str:
-    return " or ".join(f"`{kind}`" for kind in sorted(requirement.kinds))
+    return _any_of(requirement.kinds)
+
+
+def _people(requirement: ApprovalRequirement) -> str:
+    people = "1 person" if requirement.approvers == 1 else f"{requirement.approvers} people"
+    return f"{people} in {_any_of(requirement.groups)}" if requirement.groups else people
+
+
+def _any_of(words: Iterable[str]) -> str:
+    return " or ".join(f"`{word}`" for word in sorted(words))
 
 
 _ASK = "ask for an approval, and open a session under it"
@@ -189,6 +239,12 @@ _ASK_AGAIN = "ask for another approval"
 ROWS = (
     Row(Code.APPROVAL_REQUIRED, SESSION | APPROVAL_RULES, required, _ASK),
     Row(Code.APPROVAL_REQUIRED, APPROVAL | APPROVAL_RULES, of_another_kind, _ASK),
+    Row(
+        Code.APPROVAL_REQUIRED,
+        APPROVAL | CONSENT_RULES,
+        too_few_consents,
+        "have as many people approve as the policy asks for, of its groups",
+    ),
     Row(Code.APPROVAL_UNKNOWN, SESSION | NO_APPROVAL, unknown, _ASK),
     Row(Code.APPROVAL_UNKNOWN, SESSION | APPROVAL, for_another, _ASK),
     Row(Code.APPROVAL_PENDING, APPROVAL | UNAPPROVED, pending, "have the approval decided"),

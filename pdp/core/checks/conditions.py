@@ -172,7 +172,7 @@ def _constraint_missing(case: Case, session: Session) -> Denial | None:
 def _constraint_violated(case: Case, session: Session) -> Denial | None:
     context = case.request.context
     for name, allowed in session.constraints.items():
-        if _has(context, name) and not any(_same(_get(context, name), value) for value in allowed):
+        if _has(context, name) and not any(same(_get(context, name), value) for value in allowed):
             message = f"`context.{name}` is none of the values that session `{session.id}` allows"
             return Denial(Code.CONTEXT_VIOLATED, message, f"session:{session.id}")
     return None
@@ -191,12 +191,12 @@ def _get(attributes: Attributes, path: str, missing: Attribute = None) -> Attrib
     return value  # type: ignore[return-value]  # a path has at least one step, so this is an Attribute
 
 
-def _same(left: Attribute, right: Attribute) -> bool:
+def same(left: Attribute, right: Attribute) -> bool:
     """Compare as JSON does, at any depth: 1 is 1.0, but true is not 1."""
     if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_same, left, right))
+        return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
     return isinstance(left, bool) is isinstance(right, bool) and left == right
 
 

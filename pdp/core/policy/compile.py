@@ -33,6 +33,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 REQUIREMENTS, DENIALS = ("require", "context"), ("deny",)
 """The paths of the two lists of conditions."""
+_APPROVAL = ("require", "approval")
 
 MAX_EXPRESSION = 8192
 """Longest expression, in characters."""
@@ -64,6 +65,12 @@ class WrittenApproval(Struct, frozen=True):
     ticket: str | None = None
     """Regular expression that must match the whole ticket (`re.fullmatch`)."""
     independent: bool = False
+    approvers: int = 1
+    groups: tuple[str, ...] | None = None
+    """None is people of any group, or of none."""
+
+
+_PLAIN_APPROVAL = WrittenApproval()
 
 
 class WrittenCondition(Struct, frozen=True):
@@ -144,9 +151,8 @@ def _complaints(written: WrittenPolicy) -> Iterator[Complaint]:
     for key, scope in (("actions", written.match.actions), ("resources", written.match.resources)):
         if not scope.patterns:
             yield Complaint(("match", key), "must have at least one pattern")
-    approval = written.require.approval
-    if approval is not None and not approval.kinds:
-        yield Complaint(("require", "approval", "kinds"), "must have at least one kind")
+    if written.require.approval is not None:
+        yield from _complaints_about_approval(written.require.approval)
     if (written.limit.delegation_depth or 0) < 0:
         yield Complaint(("limit", "delegation_depth"), "must not be negative")
     for number, obligation in enumerate(written.obligations):
@@ -154,6 +160,23 @@ def _complaints(written: WrittenPolicy) -> Iterator[Complaint]:
             yield Complaint(("obligations", number, "type"), message)
     if _asks_nothing(written):
         yield Complaint((), f"policy `{written.policy}` asks for nothing: give it `require`, `limit`, `deny`, …")
+
+
+def _complaints_about_approval(approval: WrittenApproval) -> Iterator[Complaint]:
+    if not approval.kinds:
+        yield Complaint((*_APPROVAL, "kinds"), "must have at least one kind")
+    if approval.approvers < 1:
+        yield Complaint((*_APPROVAL, "approvers"), "must be at least 1")
+    if approval.groups == ():
+        yield Complaint((*_APPROVAL, "groups"), "must have at least one group")
+    for number, group in enumerate(approval.groups or ()):
+        if message := fault_of_text(group):
+            yield Complaint((*_APPROVAL, "groups", number), message)
+    if ApprovalKind.STANDARD not in approval.kinds and approval.kinds:
+        for key in ("independent", "approvers", "groups"):
+            if getattr(approval, key) != getattr(_PLAIN_APPROVAL, key):
+                message = "is asked of kind `standard` only, which `kinds` does not admit"
+                yield Complaint((*_APPROVAL, key), message)
 
 
 def _asks_nothing(written: WrittenPolicy) -> bool:
@@ -203,7 +226,7 @@ def _numbered(written: Sequence[WrittenCondition], *path: str) -> Iterator[tuple
 def _ticket_form(approval: WrittenApproval | None, complaints: list[Complaint]) -> re.Pattern[str] | None:
     if approval is None or approval.ticket is None:
         return None
-    path = ("require", "approval", "ticket")
+    path = (*_APPROVAL, "ticket")
     message = _fault_of_form(approval.ticket)
     if message:
         complaints.append(Complaint(path, message))
@@ -235,7 +258,14 @@ def _approval(written: WrittenPolicy, ticket: re.Pattern[str] | None) -> Approva
     approval = written.require.approval
     if approval is None:
         return None
-    return ApprovalRequirement(written.policy, frozenset(approval.kinds), ticket, approval.independent)
+    return ApprovalRequirement(
+        written.policy,
+        frozenset(approval.kinds),
+        ticket,
+        approval.independent,
+        approval.approvers,
+        frozenset(approval.groups or ()),
+    )
 
 
 def _canonical(policy: Policy) -> dict[str, object]:
@@ -244,7 +274,13 @@ def _canonical(policy: Policy) -> dict[str, object]:
     asked = None
     if approval is not None:
         ticket = None if approval.ticket is None else approval.ticket.pattern
-        asked = {"kinds": sorted(approval.kinds), "ticket": ticket, "independent": approval.independent}
+        asked = {
+            "kinds": sorted(approval.kinds),
+            "ticket": ticket,
+            "independent": approval.independent,
+            "approvers": approval.approvers,
+            "groups": sorted(approval.groups),
+        }
     obligations = [{"type": item.type, "parameters": item.parameters} for item in policy.obligations]
     return {
         "policy": policy.name,

@@ -32,7 +32,11 @@ class ApprovalRequirement(Struct, frozen=True):
     ticket: re.Pattern[str] | None = None
     """Must match the whole ticket."""
     independent: bool = False
-    """The approver is neither the requester, nor the identity, nor its owner."""
+    """No approver is the requester, the identity, or its owner; like the two below, asked of kind standard only."""
+    approvers: int = 1
+    """How many different people must have consented."""
+    groups: frozenset[str] = frozenset()
+    """If any, only consents of people in one of them count."""
 
 
 class Limits(Struct, frozen=True):
@@ -44,6 +48,12 @@ class Limits(Struct, frozen=True):
     delegation_depth: int | None = None
     """Most ancestors a session may have."""
     credential_age: Duration | None = None
+    approval_ttl: Duration | None = None
+    """Longest window of a standard approval."""
+    break_glass_ttl: Duration | None = None
+    """Longest window of a break-glass approval."""
+    review_within: Duration | None = None
+    """How soon after it was taken a break-glass approval must be reviewed."""
 
 
 class Obligation(Struct, frozen=True):

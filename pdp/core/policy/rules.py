@@ -12,9 +12,19 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import Struct
 
-from pdp.core.aspects import AGE_LIMIT, APPROVAL_RULES, CONDITIONS, IDLE_LIMIT, SIGNALS_READ, TTL_LIMIT
+from pdp.core.aspects import (
+    AGE_LIMIT,
+    APPROVAL_LIMIT,
+    APPROVAL_RULES,
+    CONDITIONS,
+    CONSENT_RULES,
+    IDLE_LIMIT,
+    SIGNALS_READ,
+    TTL_LIMIT,
+)
 from pdp.core.policy.model import ApprovalRequirement, Condition, Obligation, Policy
 from pdp.core.scope import ActionScope, ResourceScope, ScopeIndex
+from pdp.core.scope_relations import overlap
 
 _T = TypeVar("_T")
 
@@ -40,6 +50,9 @@ class Rules(Struct, frozen=True):
     idle_timeout: Limit | None = None
     delegation_depth: Limit | None = None
     credential_age: Limit | None = None
+    approval_ttl: Limit | None = None
+    break_glass_ttl: Limit | None = None
+    review_within: Limit | None = None
     obligations: tuple[Obligation, ...] = ()
     durable: bool = False
     variables: frozenset[str] = frozenset()
@@ -54,7 +67,7 @@ class Rules(Struct, frozen=True):
 class PolicySet:
     """An immutable set of policies with its content version."""
 
-    __slots__ = ("_actions", "_merged", "_resources", "policies", "version")
+    __slots__ = ("_actions", "_merged", "_resources", "_scopes", "policies", "version")
 
     def __init__(self, policies: Iterable[Policy] = (), version: str = "none") -> None:
         """Index the policies by scope; raise PatternError for a malformed pattern."""
@@ -64,6 +77,7 @@ class PolicySet:
         self.version = version
         self._actions = ScopeIndex(ActionScope, [policy.actions for policy in self.policies])
         self._resources = ScopeIndex(ResourceScope, [policy.resources for policy in self.policies])
+        self._scopes = [(ActionScope(one.actions), ResourceScope(one.resources)) for one in self.policies]
         self._merged: dict[int, Rules] = {}
 
     def covering(self, action: str, resource: str) -> Rules:
@@ -71,6 +85,14 @@ class PolicySet:
         mask = self._actions.covering(action) & self._resources.covering(resource)
         rules = self._merged.get(mask)
         return self._merge(mask) if rules is None else rules
+
+    def overlapping(self, actions: ActionScope, resources: ResourceScope) -> Sequence[Policy]:
+        """Return every policy whose match has something in common with the scopes."""
+        return [
+            policy
+            for policy, (matched, matched_resources) in zip(self.policies, self._scopes, strict=True)
+            if overlap(matched, actions) and overlap(matched_resources, resources)
+        ]
 
     def _merge(self, mask: int) -> Rules:
         rules = merge([policy for number, policy in enumerate(self.policies) if mask >> number & 1])
@@ -93,6 +115,9 @@ def merge(policies: Sequence[Policy]) -> Rules:
         idle_timeout=_tightest(policies, lambda policy: policy.limits.idle_timeout),
         delegation_depth=_tightest(policies, lambda policy: policy.limits.delegation_depth),
         credential_age=_tightest(policies, lambda policy: policy.limits.credential_age),
+        approval_ttl=_tightest(policies, lambda policy: policy.limits.approval_ttl),
+        break_glass_ttl=_tightest(policies, lambda policy: policy.limits.break_glass_ttl),
+        review_within=_tightest(policies, lambda policy: policy.limits.review_within),
         obligations=_distinct(obligation for policy in policies for obligation in policy.obligations),
         durable=any(policy.durable for policy in policies),
         aspects=_aspects(policies),
@@ -123,11 +148,15 @@ def _aspects(policies: Sequence[Policy]) -> int:
             aspects |= SIGNALS_READ
         if policy.approval is not None:
             aspects |= APPROVAL_RULES
+            if policy.approval.approvers > 1 or policy.approval.groups:
+                aspects |= CONSENT_RULES
         limits = policy.limits
         for limit, aspect in (
             (limits.credential_age, AGE_LIMIT),
             (limits.session_ttl, TTL_LIMIT),
             (limits.idle_timeout, IDLE_LIMIT),
+            (limits.approval_ttl, APPROVAL_LIMIT),
+            (limits.break_glass_ttl, APPROVAL_LIMIT),
         ):
             if limit is not None:
                 aspects |= aspect

@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 import grpc
 
@@ -16,7 +15,7 @@ from sessionpdp.decision import Decision, Doubt
 from sessionpdp.guard import AsyncGuarding
 from sessionpdp.request import CheckFields, PermissionsFields, permissions_request
 from sessionpdp.stream import CheckStream
-from sessionpdp.transport import Endpoint, PerLoop
+from sessionpdp.transport import Endpoint, LoopChannel, PerLoop
 from sessionpdp.trouble import decisions_in_order, doubt_or_mistake, late, unless_invalid
 from sessionpdp.v1 import decision_pb2, decision_pb2_grpc
 from sessionpdp.watching import Watching, ended, overdue
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-
-# Seconds. grpc.aio delivers the last events of a cancelled call a little later; if their loop is gone by
-# then, it logs errors on another loop and holds up that one's events (seen with grpcio 1.85).
-_LAST_EVENTS: Final = 0.01
 
 
 class AsyncPDP(AsyncGuarding):
@@ -170,26 +165,17 @@ class _Connection:
     """What one event loop has of the PDP; closes itself when the loop ends."""
 
     def __init__(self, endpoint: Endpoint, max_batch: int) -> None:
-        self._channel = endpoint.aio_channel()
-        self.stub: decision_pb2_grpc.DecisionServiceAsyncStub = decision_pb2_grpc.DecisionServiceStub(self._channel)
+        self._channel = LoopChannel(endpoint, self._end_stream)
+        self.stub: decision_pb2_grpc.DecisionServiceAsyncStub = decision_pb2_grpc.DecisionServiceStub(
+            self._channel.channel
+        )
         self.stream = CheckStream(self.stub.CheckStream, max_batch)
-        self._lifetime = self._live()
-        # The first step reaches the `yield` without awaiting anything, so it needs no loop to drive it.
-        with suppress(StopIteration):
-            self._lifetime.asend(None).send(None)
 
     async def close(self) -> None:
-        await self._lifetime.aclose()
+        await self._channel.close()
 
-    async def _live(self) -> AsyncGenerator[None]:
-        # Loops close the asynchronous generators they have seen as their last act (`asyncio.run` does), and
-        # nothing else tells of their end. A channel that outlives its loop disturbs those of other loops.
-        try:
-            yield
-        finally:
-            self.stream.close(Decision.undecided(Doubt.PDP_UNREACHABLE, "the client was closed"))
-            await asyncio.sleep(_LAST_EVENTS)
-            await self._channel.close()
+    def _end_stream(self) -> None:
+        self.stream.close(Decision.undecided(Doubt.PDP_UNREACHABLE, "the client was closed"))
 
 
 async def _once(

@@ -272,11 +272,11 @@ def _fill_struct(struct: struct_pb2.Struct, mapping: Attributes, field: str) -> 
         if not isinstance(key, str):
             msg = f"names in `{field}` must be text, got {type(key).__name__}"
             raise InvalidCheck(msg)
-        _fill(struct.fields[_encodable(key, field)], value, f"{field}.{key}")
+        fill_value(struct.fields[_encodable(key, field)], value, f"{field}.{key}")
 
 
-def _fill(slot: struct_pb2.Value, value: object, field: str) -> None:
-    """Set the slot to the value, or refuse what a Struct cannot hold exactly."""
+def fill_value(slot: struct_pb2.Value, value: object, field: str) -> None:
+    """Set the slot to the value; raise `InvalidCheck` for what a Struct cannot hold exactly."""
     if isinstance(value, str):
         slot.string_value = _encodable(value, field)
     elif isinstance(value, bool):
@@ -291,7 +291,7 @@ def _fill(slot: struct_pb2.Value, value: object, field: str) -> None:
     elif isinstance(value, list | tuple):
         slot.list_value.SetInParent()
         for index, item in enumerate(value):
-            _fill(slot.list_value.values.add(), item, f"{field}[{index}]")
+            fill_value(slot.list_value.values.add(), item, f"{field}[{index}]")
     else:
         msg = f"`{field}` cannot be sent: {type(value).__name__} is not a JSON type"
         raise InvalidCheck(msg)

@@ -7,17 +7,21 @@ Rule 2: what a child inherits from its parent is neither used nor closed: its so
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 import grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
 DEFAULT_TARGET: Final = "unix:///run/sessionpdp/pdp.sock"
 TARGET_VARIABLE: Final = "SESSIONPDP_TARGET"
+DEFAULT_ADMIN_TARGET: Final = "unix:///run/sessionpdp/admin.sock"
+ADMIN_TARGET_VARIABLE: Final = "SESSIONPDP_ADMIN_TARGET"
 
 ChannelOptions: TypeAlias = tuple[tuple[str, int | str], ...]
 
@@ -42,6 +46,10 @@ CHANNEL_OPTIONS: Final[ChannelOptions] = (
     ("grpc.enable_http_proxy", 0),
 )
 
+# Seconds. grpc.aio delivers the last events of a cancelled call a little later; if their loop is gone by
+# then, it logs errors on another loop and holds up that one's events (seen with grpcio 1.85).
+_LAST_EVENTS: Final = 0.01
+
 T = TypeVar("T")
 
 
@@ -65,8 +73,25 @@ class Endpoint:
         Without `credentials` the connection is plaintext, which a PDP offers on its Unix socket and on
         loopback alone. `options` override the channel options of the same name.
         """
-        found = target or os.environ.get(TARGET_VARIABLE) or DEFAULT_TARGET
-        return cls(found, credentials, tuple({**dict(CHANNEL_OPTIONS), **dict(options)}.items()))
+        return cls._of(target or os.environ.get(TARGET_VARIABLE) or DEFAULT_TARGET, credentials, options)
+
+    @classmethod
+    def of_administration(
+        cls,
+        target: str | None,
+        credentials: grpc.ChannelCredentials | None,
+        options: ChannelOptions,
+    ) -> Endpoint:
+        """Return the endpoint as `of` does; without `target`: `$SESSIONPDP_ADMIN_TARGET`, else its default socket."""
+        return cls._of(target or os.environ.get(ADMIN_TARGET_VARIABLE) or DEFAULT_ADMIN_TARGET, credentials, options)
+
+    @classmethod
+    def _of(cls, target: str, credentials: grpc.ChannelCredentials | None, options: ChannelOptions) -> Endpoint:
+        return cls(target, credentials, tuple({**dict(CHANNEL_OPTIONS), **dict(options)}.items()))
+
+    def keeps_secrets(self) -> bool:
+        """Tell whether what is sent can be read by nobody on a network: TLS, a Unix socket, or loopback."""
+        return self.credentials is not None or _stays_on_this_machine(self.target)
 
     def channel(self) -> grpc.Channel:
         """Return a channel for blocking calls."""
@@ -79,6 +104,33 @@ class Endpoint:
         if self.credentials is None:
             return grpc.aio.insecure_channel(self.target, self.options)
         return grpc.aio.secure_channel(self.target, self.credentials, self.options)
+
+
+class LoopChannel:
+    """A channel of the running event loop, which closes itself when the loop ends."""
+
+    def __init__(self, endpoint: Endpoint, ending: Callable[[], None] = lambda: None) -> None:
+        """Take what is to be done first when it closes."""
+        self.channel = endpoint.aio_channel()
+        self._ending = ending
+        self._lifetime = self._live()
+        # The first step reaches the `yield` without awaiting anything, so it needs no loop to drive it.
+        with suppress(StopIteration):
+            self._lifetime.asend(None).send(None)
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._lifetime.aclose()
+
+    async def _live(self) -> AsyncGenerator[None]:
+        # Loops close the asynchronous generators they have seen as their last act (`asyncio.run` does), and
+        # nothing else tells of their end. A channel that outlives its loop disturbs those of other loops.
+        try:
+            yield
+        finally:
+            self._ending()
+            await asyncio.sleep(_LAST_EVENTS)
+            await self.channel.close()
 
 
 class PerProcess(Generic[T]):
@@ -149,3 +201,28 @@ class PerLoop(Generic[T]):
             msg = "the asyncio client was used before the fork, which grpc.aio does not survive: fork first"
             raise RuntimeError(msg)
         return self._by_process.setdefault(process, {})
+
+
+def _stays_on_this_machine(target: str) -> bool:
+    """Tell whether a target is a Unix socket or on loopback; in doubt it is not."""
+    scheme, colon, rest = target.partition(":")
+    if colon and scheme in {"unix", "unix-abstract"}:
+        return True
+    if colon and scheme in {"dns", "ipv4", "ipv6"}:
+        # gRPC's names: `dns:host:port`, `dns:///host:port` (an authority would be asked for the address), lists of ips.
+        return all(_is_loopback(address) for address in rest.removeprefix("///").split(","))
+    return _is_loopback(target)
+
+
+def _is_loopback(address: str) -> bool:
+    """Tell whether `host`, `host:port`, `[ip]:port` or a bare IPv6 address is of this machine."""
+    if address.startswith("["):
+        host = address[1:].partition("]")[0]
+    else:
+        host = address if address.count(":") > 1 else address.partition(":")[0]
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

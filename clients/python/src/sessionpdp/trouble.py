@@ -30,14 +30,14 @@ _DOUBTS: Final[Mapping[grpc.StatusCode, Doubt]] = {
 
 def doubt_from_error(error: grpc.RpcError) -> Decision:
     """Return the deny that stands for the error."""
-    code, details = _status(error)
+    code, details = status_of(error)
     doubt = _DOUBTS.get(code, Doubt.PDP_UNREACHABLE)
     return Decision.undecided(doubt, f"{code.name}: {details}")
 
 
 def doubt_or_mistake(error: grpc.RpcError) -> Decision:
     """Return the deny that stands for the error; raise `InvalidCheck` if it is the calling code's."""
-    code, details = _status(error)
+    code, details = status_of(error)
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         raise InvalidCheck(details) from error
     return doubt_from_error(error)
@@ -70,7 +70,8 @@ def decisions_in_order(answers: Iterable[decision_pb2.Decision], expected: int) 
     return [Decision.undecided(Doubt.PDP_ANSWER_INVALID, message)] * expected
 
 
-def _status(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
+def status_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
+    """Return the status of an error and what it says."""
     # Errors of calls have a status; the base class, which grpc declares for all of them, has none.
     if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
         return grpc.StatusCode.UNKNOWN, "no status"

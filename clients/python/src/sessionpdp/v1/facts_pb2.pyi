@@ -316,9 +316,13 @@ class Entitlement(_message.Message):
     MAX_SESSION_TTL_FIELD_NUMBER: _builtins.int
     CERTIFIED_BY_FIELD_NUMBER: _builtins.int
     CERTIFIED_UNTIL_FIELD_NUMBER: _builtins.int
+    GRANTED_BY_FIELD_NUMBER: _builtins.int
+    REVIEWED_AT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     identity: _builtins.str
     certified_by: _builtins.str
+    granted_by: _builtins.str
+    """Who made it; somebody else certifies it."""
     @_builtins.property
     def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -328,6 +332,10 @@ class Entitlement(_message.Message):
     @_builtins.property
     def certified_until(self) -> _timestamp_pb2.Timestamp:
         """Absent: never certified, lapsed."""
+
+    @_builtins.property
+    def reviewed_at(self) -> _timestamp_pb2.Timestamp:
+        """When somebody last granted, certified, narrowed or kept it."""
 
     def __init__(
         self,
@@ -339,10 +347,12 @@ class Entitlement(_message.Message):
         max_session_ttl: _duration_pb2.Duration | None = ...,
         certified_by: _builtins.str = ...,
         certified_until: _timestamp_pb2.Timestamp | None = ...,
+        granted_by: _builtins.str = ...,
+        reviewed_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["certified_until", b"certified_until", "max_session_ttl", b"max_session_ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certified_until", b"certified_until", "max_session_ttl", b"max_session_ttl", "reviewed_at", b"reviewed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "certified_by", b"certified_by", "certified_until", b"certified_until", "id", b"id", "identity", b"identity", "max_session_ttl", b"max_session_ttl", "resources", b"resources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "certified_by", b"certified_by", "certified_until", b"certified_until", "granted_by", b"granted_by", "id", b"id", "identity", b"identity", "max_session_ttl", b"max_session_ttl", "resources", b"resources", "reviewed_at", b"reviewed_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -368,6 +378,8 @@ class Approval(_message.Message):
     MAX_USES_FIELD_NUMBER: _builtins.int
     REVIEW_DUE_FIELD_NUMBER: _builtins.int
     REVIEWED_BY_FIELD_NUMBER: _builtins.int
+    JUSTIFICATION_FIELD_NUMBER: _builtins.int
+    CONSENTS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     kind: Global___ApprovalKind.ValueType
     state: Global___ApprovalState.ValueType
@@ -378,6 +390,8 @@ class Approval(_message.Message):
     approved_by: _builtins.str
     max_uses: _builtins.int
     reviewed_by: _builtins.str
+    justification: _builtins.str
+    """Why it is asked for."""
     @_builtins.property
     def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -388,6 +402,10 @@ class Approval(_message.Message):
     def expires_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def review_due(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def consents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Consent]:
+        """Who has consented so far, where more than one must; the last of them is approved_by."""
+
     def __init__(
         self,
         *,
@@ -405,16 +423,49 @@ class Approval(_message.Message):
         max_uses: _builtins.int | None = ...,
         review_due: _timestamp_pb2.Timestamp | None = ...,
         reviewed_by: _builtins.str = ...,
+        justification: _builtins.str = ...,
+        consents: _abc.Iterable[Global___Consent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_uses", b"_max_uses", "expires_at", b"expires_at", "max_uses", b"max_uses", "not_before", b"not_before", "review_due", b"review_due"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_uses", b"_max_uses", "actions", b"actions", "approved_by", b"approved_by", "expires_at", b"expires_at", "id", b"id", "identity", b"identity", "kind", b"kind", "max_uses", b"max_uses", "not_before", b"not_before", "requested_by", b"requested_by", "resources", b"resources", "review_due", b"review_due", "reviewed_by", b"reviewed_by", "state", b"state", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_uses", b"_max_uses", "actions", b"actions", "approved_by", b"approved_by", "consents", b"consents", "expires_at", b"expires_at", "id", b"id", "identity", b"identity", "justification", b"justification", "kind", b"kind", "max_uses", b"max_uses", "not_before", b"not_before", "requested_by", b"requested_by", "resources", b"resources", "review_due", b"review_due", "reviewed_by", b"reviewed_by", "state", b"state", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_uses: _TypeAlias = _typing.Literal["max_uses"]  # noqa: Y015
     _WhichOneofArgType__max_uses: _TypeAlias = _typing.Literal["_max_uses", b"_max_uses"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_uses) -> _WhichOneofReturnType__max_uses | None: ...
 
 Global___Approval: _TypeAlias = Approval  # noqa: Y015
+
+@_typing.final
+class Consent(_message.Message):
+    """One person's consent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BY_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    by: _builtins.str
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The groups the person was in."""
+
+    def __init__(
+        self,
+        *,
+        by: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "by", b"by", "groups", b"groups"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Consent: _TypeAlias = Consent  # noqa: Y015
 
 @_typing.final
 class Task(_message.Message):
@@ -487,6 +538,8 @@ class Session(_message.Message):
     MAX_USES_FIELD_NUMBER: _builtins.int
     PARENT_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    OPENED_BY_FIELD_NUMBER: _builtins.int
+    REVIEWED_BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     identity: _builtins.str
     task: _builtins.str
@@ -496,6 +549,10 @@ class Session(_message.Message):
     parent: _builtins.str
     """The session that delegated to this one."""
     state: Global___SessionState.ValueType
+    opened_by: _builtins.str
+    """Who opened it."""
+    reviewed_by: _builtins.str
+    """Who has looked at it and kept it as broad as it is."""
     @_builtins.property
     def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -527,10 +584,12 @@ class Session(_message.Message):
         max_uses: _builtins.int | None = ...,
         parent: _builtins.str = ...,
         state: Global___SessionState.ValueType = ...,
+        opened_by: _builtins.str = ...,
+        reviewed_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_uses", b"_max_uses", "expires_at", b"expires_at", "idle_timeout", b"idle_timeout", "max_uses", b"max_uses", "not_before", b"not_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_uses", b"_max_uses", "actions", b"actions", "approval", b"approval", "constraints", b"constraints", "entitlement", b"entitlement", "expires_at", b"expires_at", "id", b"id", "identity", b"identity", "idle_timeout", b"idle_timeout", "max_uses", b"max_uses", "not_before", b"not_before", "parent", b"parent", "resources", b"resources", "state", b"state", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_uses", b"_max_uses", "actions", b"actions", "approval", b"approval", "constraints", b"constraints", "entitlement", b"entitlement", "expires_at", b"expires_at", "id", b"id", "identity", b"identity", "idle_timeout", b"idle_timeout", "max_uses", b"max_uses", "not_before", b"not_before", "opened_by", b"opened_by", "parent", b"parent", "resources", b"resources", "reviewed_by", b"reviewed_by", "state", b"state", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_uses: _TypeAlias = _typing.Literal["max_uses"]  # noqa: Y015
     _WhichOneofArgType__max_uses: _TypeAlias = _typing.Literal["_max_uses", b"_max_uses"]  # noqa: Y015
@@ -551,12 +610,15 @@ class Revocation(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    REVOKED_BY_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     target: Global___RevocationTarget.ValueType
     target_id: _builtins.str
     """Id of what is revoked; for an identity also a pattern."""
     reason: _builtins.str
     source: _builtins.str
+    revoked_by: _builtins.str
+    """Who revoked; somebody else may lift it."""
     @_builtins.property
     def effective_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -573,10 +635,11 @@ class Revocation(_message.Message):
         reason: _builtins.str = ...,
         source: _builtins.str = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
+        revoked_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["effective_at", b"effective_at", "expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_at", b"effective_at", "expires_at", b"expires_at", "id", b"id", "reason", b"reason", "source", b"source", "target", b"target", "target_id", b"target_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_at", b"effective_at", "expires_at", b"expires_at", "id", b"id", "reason", b"reason", "revoked_by", b"revoked_by", "source", b"source", "target", b"target", "target_id", b"target_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,8 +26,7 @@ if _version_not_supported:
 
 
 class GovernanceServiceStub:
-    """Every write returns its revision and is in force before it is answered: the very next check obeys it.
-    """
+    """Missing associated documentation comment in .proto file."""
 
     def __init__(self, channel):
         """Constructor.
@@ -35,25 +34,160 @@ class GovernanceServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.ApplyFacts = channel.unary_unary(
-                '/sessionpdp.v1.GovernanceService/ApplyFacts',
-                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.ApplyFactsRequest.SerializeToString,
-                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ApplyFactsResponse.FromString,
+        self.RegisterIdentity = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/RegisterIdentity',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.RegisterIdentityRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RegisterIdentityResponse.FromString,
                 _registered_method=True)
-        self.Revoke = channel.unary_unary(
-                '/sessionpdp.v1.GovernanceService/Revoke',
-                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.RevokeRequest.SerializeToString,
-                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RevokeResponse.FromString,
+        self.ChangeOwner = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/ChangeOwner',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.ChangeOwnerRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ChangeOwnerResponse.FromString,
+                _registered_method=True)
+        self.SuspendIdentity = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/SuspendIdentity',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.SuspendIdentityRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.SuspendIdentityResponse.FromString,
+                _registered_method=True)
+        self.ReinstateIdentity = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/ReinstateIdentity',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.ReinstateIdentityRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ReinstateIdentityResponse.FromString,
+                _registered_method=True)
+        self.RetireIdentity = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/RetireIdentity',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.RetireIdentityRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RetireIdentityResponse.FromString,
+                _registered_method=True)
+        self.ListUnownedIdentities = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/ListUnownedIdentities',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.ListUnownedIdentitiesRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ListUnownedIdentitiesResponse.FromString,
+                _registered_method=True)
+        self.GrantEntitlement = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/GrantEntitlement',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.GrantEntitlementRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.GrantEntitlementResponse.FromString,
+                _registered_method=True)
+        self.NarrowEntitlement = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/NarrowEntitlement',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.NarrowEntitlementRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.NarrowEntitlementResponse.FromString,
+                _registered_method=True)
+        self.CertifyEntitlement = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/CertifyEntitlement',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.CertifyEntitlementRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.CertifyEntitlementResponse.FromString,
+                _registered_method=True)
+        self.RemoveEntitlement = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/RemoveEntitlement',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.RemoveEntitlementRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RemoveEntitlementResponse.FromString,
+                _registered_method=True)
+        self.RequestApproval = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/RequestApproval',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.RequestApprovalRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RequestApprovalResponse.FromString,
+                _registered_method=True)
+        self.Approve = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/Approve',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.ApproveRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ApproveResponse.FromString,
+                _registered_method=True)
+        self.Reject = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/Reject',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.RejectRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RejectResponse.FromString,
+                _registered_method=True)
+        self.Withdraw = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/Withdraw',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.WithdrawRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.WithdrawResponse.FromString,
+                _registered_method=True)
+        self.TakeBreakGlass = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/TakeBreakGlass',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.TakeBreakGlassRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.TakeBreakGlassResponse.FromString,
+                _registered_method=True)
+        self.OpenTask = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/OpenTask',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.OpenTaskRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.OpenTaskResponse.FromString,
                 _registered_method=True)
         self.CompleteTask = channel.unary_unary(
                 '/sessionpdp.v1.GovernanceService/CompleteTask',
                 request_serializer=sessionpdp_dot_v1_dot_governance__pb2.CompleteTaskRequest.SerializeToString,
                 response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.CompleteTaskResponse.FromString,
                 _registered_method=True)
+        self.CancelTask = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/CancelTask',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.CancelTaskRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.CancelTaskResponse.FromString,
+                _registered_method=True)
+        self.OpenSession = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/OpenSession',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.OpenSessionRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.OpenSessionResponse.FromString,
+                _registered_method=True)
+        self.RenewSession = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/RenewSession',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.RenewSessionRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RenewSessionResponse.FromString,
+                _registered_method=True)
+        self.NarrowSession = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/NarrowSession',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.NarrowSessionRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.NarrowSessionResponse.FromString,
+                _registered_method=True)
         self.CloseSession = channel.unary_unary(
                 '/sessionpdp.v1.GovernanceService/CloseSession',
                 request_serializer=sessionpdp_dot_v1_dot_governance__pb2.CloseSessionRequest.SerializeToString,
                 response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.CloseSessionResponse.FromString,
+                _registered_method=True)
+        self.DelegateSession = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/DelegateSession',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.DelegateSessionRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.DelegateSessionResponse.FromString,
+                _registered_method=True)
+        self.DescribeSession = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/DescribeSession',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.DescribeSessionRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.DescribeSessionResponse.FromString,
+                _registered_method=True)
+        self.Revoke = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/Revoke',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.RevokeRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RevokeResponse.FromString,
+                _registered_method=True)
+        self.LiftRevocation = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/LiftRevocation',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.LiftRevocationRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.LiftRevocationResponse.FromString,
+                _registered_method=True)
+        self.ListRevocations = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/ListRevocations',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.ListRevocationsRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ListRevocationsResponse.FromString,
+                _registered_method=True)
+        self.ListReviews = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/ListReviews',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.ListReviewsRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ListReviewsResponse.FromString,
+                _registered_method=True)
+        self.GetReview = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/GetReview',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.GetReviewRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.GetReviewResponse.FromString,
+                _registered_method=True)
+        self.DecideReview = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/DecideReview',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.DecideReviewRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.DecideReviewResponse.FromString,
+                _registered_method=True)
+        self.ApplyFacts = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/ApplyFacts',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.ApplyFactsRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ApplyFactsResponse.FromString,
                 _registered_method=True)
         self.GetFact = channel.unary_unary(
                 '/sessionpdp.v1.GovernanceService/GetFact',
@@ -65,34 +199,218 @@ class GovernanceServiceStub:
                 request_serializer=sessionpdp_dot_v1_dot_governance__pb2.ListFactsRequest.SerializeToString,
                 response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ListFactsResponse.FromString,
                 _registered_method=True)
+        self.GetPrincipal = channel.unary_unary(
+                '/sessionpdp.v1.GovernanceService/GetPrincipal',
+                request_serializer=sessionpdp_dot_v1_dot_governance__pb2.GetPrincipalRequest.SerializeToString,
+                response_deserializer=sessionpdp_dot_v1_dot_governance__pb2.GetPrincipalResponse.FromString,
+                _registered_method=True)
 
 
 class GovernanceServiceServicer:
-    """Every write returns its revision and is in force before it is answered: the very next check obeys it.
-    """
+    """Missing associated documentation comment in .proto file."""
 
-    def ApplyFacts(self, request, context):
-        """Writes and removes all the facts named, or none: INVALID_ARGUMENT has one violation per bad field.
+    def RegisterIdentity(self, request, context):
+        """Identities: who there is, and who answers for them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Revoke(self, request, context):
+    def ChangeOwner(self, request, context):
+        """Also takes over an identity whose owner has left.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuspendIdentity(self, request, context):
+        """Needs a reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReinstateIdentity(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def CompleteTask(self, request, context):
-        """Ends a task and with it every session of it and of its sub-tasks.
+    def RetireIdentity(self, request, context):
+        """For good: closes its sessions, withdraws what it asked for and was given, revokes its credentials. Needs a reason.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUnownedIdentities(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GrantEntitlement(self, request, context):
+        """Entitlements: what an identity is eligible for.
+        An entitlement begins lapsed, until somebody else certifies it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NarrowEntitlement(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CertifyEntitlement(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveEntitlement(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestApproval(self, request, context):
+        """Approvals: consent for a scope and a window.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Approve(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reject(self, request, context):
+        """Needs a reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Withdraw(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TakeBreakGlass(self, request, context):
+        """Approval, task and session of an emergency in one step, where a policy permits it. Needs a reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenTask(self, request, context):
+        """Tasks: the work that justifies access. The end of a task ends its sessions and those of its sub-tasks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteTask(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelTask(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenSession(self, request, context):
+        """Sessions: access, just in time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewSession(self, request, context):
+        """Moves the end; never past what policy, entitlement, approval and parent allow.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NarrowSession(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CloseSession(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DelegateSession(self, request, context):
+        """Opens a session of another identity within this one; it ends with any of its ancestors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeSession(self, request, context):
+        """A session's whole story.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Revoke(self, request, context):
+        """Revocations: they override every grant of their target. Both need a reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftRevocation(self, request, context):
+        """Only by somebody else than who revoked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRevocations(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReviews(self, request, context):
+        """Reviews: should it persist?
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReview(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideReview(self, request, context):
+        """The reviewer's choice becomes the change.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyFacts(self, request, context):
+        """Writes and removes all the facts named as they are, or none: INVALID_ARGUMENT has one violation per bad field.
+        For pipelines that mirror another system; it asks no command's rules, so it has a role of its own.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -109,28 +427,170 @@ class GovernanceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPrincipal(self, request, context):
+        """Who the caller is here, and what it may do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GovernanceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'ApplyFacts': grpc.unary_unary_rpc_method_handler(
-                    servicer.ApplyFacts,
-                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ApplyFactsRequest.FromString,
-                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.ApplyFactsResponse.SerializeToString,
+            'RegisterIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterIdentity,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RegisterIdentityRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.RegisterIdentityResponse.SerializeToString,
             ),
-            'Revoke': grpc.unary_unary_rpc_method_handler(
-                    servicer.Revoke,
-                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RevokeRequest.FromString,
-                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.RevokeResponse.SerializeToString,
+            'ChangeOwner': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeOwner,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ChangeOwnerRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.ChangeOwnerResponse.SerializeToString,
+            ),
+            'SuspendIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendIdentity,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.SuspendIdentityRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.SuspendIdentityResponse.SerializeToString,
+            ),
+            'ReinstateIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReinstateIdentity,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ReinstateIdentityRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.ReinstateIdentityResponse.SerializeToString,
+            ),
+            'RetireIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetireIdentity,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RetireIdentityRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.RetireIdentityResponse.SerializeToString,
+            ),
+            'ListUnownedIdentities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnownedIdentities,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ListUnownedIdentitiesRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.ListUnownedIdentitiesResponse.SerializeToString,
+            ),
+            'GrantEntitlement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantEntitlement,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.GrantEntitlementRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.GrantEntitlementResponse.SerializeToString,
+            ),
+            'NarrowEntitlement': grpc.unary_unary_rpc_method_handler(
+                    servicer.NarrowEntitlement,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.NarrowEntitlementRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.NarrowEntitlementResponse.SerializeToString,
+            ),
+            'CertifyEntitlement': grpc.unary_unary_rpc_method_handler(
+                    servicer.CertifyEntitlement,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.CertifyEntitlementRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.CertifyEntitlementResponse.SerializeToString,
+            ),
+            'RemoveEntitlement': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveEntitlement,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RemoveEntitlementRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.RemoveEntitlementResponse.SerializeToString,
+            ),
+            'RequestApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestApproval,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RequestApprovalRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.RequestApprovalResponse.SerializeToString,
+            ),
+            'Approve': grpc.unary_unary_rpc_method_handler(
+                    servicer.Approve,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ApproveRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.ApproveResponse.SerializeToString,
+            ),
+            'Reject': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reject,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RejectRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.RejectResponse.SerializeToString,
+            ),
+            'Withdraw': grpc.unary_unary_rpc_method_handler(
+                    servicer.Withdraw,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.WithdrawRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.WithdrawResponse.SerializeToString,
+            ),
+            'TakeBreakGlass': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeBreakGlass,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.TakeBreakGlassRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.TakeBreakGlassResponse.SerializeToString,
+            ),
+            'OpenTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenTask,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.OpenTaskRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.OpenTaskResponse.SerializeToString,
             ),
             'CompleteTask': grpc.unary_unary_rpc_method_handler(
                     servicer.CompleteTask,
                     request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.CompleteTaskRequest.FromString,
                     response_serializer=sessionpdp_dot_v1_dot_governance__pb2.CompleteTaskResponse.SerializeToString,
             ),
+            'CancelTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelTask,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.CancelTaskRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.CancelTaskResponse.SerializeToString,
+            ),
+            'OpenSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenSession,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.OpenSessionRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.OpenSessionResponse.SerializeToString,
+            ),
+            'RenewSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewSession,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RenewSessionRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.RenewSessionResponse.SerializeToString,
+            ),
+            'NarrowSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.NarrowSession,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.NarrowSessionRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.NarrowSessionResponse.SerializeToString,
+            ),
             'CloseSession': grpc.unary_unary_rpc_method_handler(
                     servicer.CloseSession,
                     request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.CloseSessionRequest.FromString,
                     response_serializer=sessionpdp_dot_v1_dot_governance__pb2.CloseSessionResponse.SerializeToString,
+            ),
+            'DelegateSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.DelegateSession,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.DelegateSessionRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.DelegateSessionResponse.SerializeToString,
+            ),
+            'DescribeSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeSession,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.DescribeSessionRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.DescribeSessionResponse.SerializeToString,
+            ),
+            'Revoke': grpc.unary_unary_rpc_method_handler(
+                    servicer.Revoke,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.RevokeRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.RevokeResponse.SerializeToString,
+            ),
+            'LiftRevocation': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftRevocation,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.LiftRevocationRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.LiftRevocationResponse.SerializeToString,
+            ),
+            'ListRevocations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRevocations,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ListRevocationsRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.ListRevocationsResponse.SerializeToString,
+            ),
+            'ListReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReviews,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ListReviewsRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.ListReviewsResponse.SerializeToString,
+            ),
+            'GetReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReview,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.GetReviewRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.GetReviewResponse.SerializeToString,
+            ),
+            'DecideReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideReview,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.DecideReviewRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.DecideReviewResponse.SerializeToString,
+            ),
+            'ApplyFacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyFacts,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ApplyFactsRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.ApplyFactsResponse.SerializeToString,
             ),
             'GetFact': grpc.unary_unary_rpc_method_handler(
                     servicer.GetFact,
@@ -142,6 +602,11 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
                     request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.ListFactsRequest.FromString,
                     response_serializer=sessionpdp_dot_v1_dot_governance__pb2.ListFactsResponse.SerializeToString,
             ),
+            'GetPrincipal': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPrincipal,
+                    request_deserializer=sessionpdp_dot_v1_dot_governance__pb2.GetPrincipalRequest.FromString,
+                    response_serializer=sessionpdp_dot_v1_dot_governance__pb2.GetPrincipalResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'sessionpdp.v1.GovernanceService', rpc_method_handlers)
@@ -151,11 +616,10 @@ def add_GovernanceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GovernanceService:
-    """Every write returns its revision and is in force before it is answered: the very next check obeys it.
-    """
+    """Missing associated documentation comment in .proto file."""
 
     @staticmethod
-    def ApplyFacts(request,
+    def RegisterIdentity(request,
             target,
             options=(),
             channel_credentials=None,
@@ -168,9 +632,9 @@ class GovernanceService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/sessionpdp.v1.GovernanceService/ApplyFacts',
-            sessionpdp_dot_v1_dot_governance__pb2.ApplyFactsRequest.SerializeToString,
-            sessionpdp_dot_v1_dot_governance__pb2.ApplyFactsResponse.FromString,
+            '/sessionpdp.v1.GovernanceService/RegisterIdentity',
+            sessionpdp_dot_v1_dot_governance__pb2.RegisterIdentityRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.RegisterIdentityResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -182,7 +646,7 @@ class GovernanceService:
             _registered_method=True)
 
     @staticmethod
-    def Revoke(request,
+    def ChangeOwner(request,
             target,
             options=(),
             channel_credentials=None,
@@ -195,9 +659,387 @@ class GovernanceService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/sessionpdp.v1.GovernanceService/Revoke',
-            sessionpdp_dot_v1_dot_governance__pb2.RevokeRequest.SerializeToString,
-            sessionpdp_dot_v1_dot_governance__pb2.RevokeResponse.FromString,
+            '/sessionpdp.v1.GovernanceService/ChangeOwner',
+            sessionpdp_dot_v1_dot_governance__pb2.ChangeOwnerRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.ChangeOwnerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/SuspendIdentity',
+            sessionpdp_dot_v1_dot_governance__pb2.SuspendIdentityRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.SuspendIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReinstateIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/ReinstateIdentity',
+            sessionpdp_dot_v1_dot_governance__pb2.ReinstateIdentityRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.ReinstateIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetireIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/RetireIdentity',
+            sessionpdp_dot_v1_dot_governance__pb2.RetireIdentityRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.RetireIdentityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnownedIdentities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/ListUnownedIdentities',
+            sessionpdp_dot_v1_dot_governance__pb2.ListUnownedIdentitiesRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.ListUnownedIdentitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrantEntitlement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/GrantEntitlement',
+            sessionpdp_dot_v1_dot_governance__pb2.GrantEntitlementRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.GrantEntitlementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NarrowEntitlement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/NarrowEntitlement',
+            sessionpdp_dot_v1_dot_governance__pb2.NarrowEntitlementRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.NarrowEntitlementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CertifyEntitlement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/CertifyEntitlement',
+            sessionpdp_dot_v1_dot_governance__pb2.CertifyEntitlementRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.CertifyEntitlementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveEntitlement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/RemoveEntitlement',
+            sessionpdp_dot_v1_dot_governance__pb2.RemoveEntitlementRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.RemoveEntitlementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/RequestApproval',
+            sessionpdp_dot_v1_dot_governance__pb2.RequestApprovalRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.RequestApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Approve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/Approve',
+            sessionpdp_dot_v1_dot_governance__pb2.ApproveRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.ApproveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reject(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/Reject',
+            sessionpdp_dot_v1_dot_governance__pb2.RejectRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.RejectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Withdraw(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/Withdraw',
+            sessionpdp_dot_v1_dot_governance__pb2.WithdrawRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.WithdrawResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeBreakGlass(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/TakeBreakGlass',
+            sessionpdp_dot_v1_dot_governance__pb2.TakeBreakGlassRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.TakeBreakGlassResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/OpenTask',
+            sessionpdp_dot_v1_dot_governance__pb2.OpenTaskRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.OpenTaskResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -236,6 +1078,114 @@ class GovernanceService:
             _registered_method=True)
 
     @staticmethod
+    def CancelTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/CancelTask',
+            sessionpdp_dot_v1_dot_governance__pb2.CancelTaskRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.CancelTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/OpenSession',
+            sessionpdp_dot_v1_dot_governance__pb2.OpenSessionRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.OpenSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/RenewSession',
+            sessionpdp_dot_v1_dot_governance__pb2.RenewSessionRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.RenewSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NarrowSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/NarrowSession',
+            sessionpdp_dot_v1_dot_governance__pb2.NarrowSessionRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.NarrowSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CloseSession(request,
             target,
             options=(),
@@ -252,6 +1202,249 @@ class GovernanceService:
             '/sessionpdp.v1.GovernanceService/CloseSession',
             sessionpdp_dot_v1_dot_governance__pb2.CloseSessionRequest.SerializeToString,
             sessionpdp_dot_v1_dot_governance__pb2.CloseSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DelegateSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/DelegateSession',
+            sessionpdp_dot_v1_dot_governance__pb2.DelegateSessionRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.DelegateSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/DescribeSession',
+            sessionpdp_dot_v1_dot_governance__pb2.DescribeSessionRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.DescribeSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Revoke(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/Revoke',
+            sessionpdp_dot_v1_dot_governance__pb2.RevokeRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.RevokeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftRevocation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/LiftRevocation',
+            sessionpdp_dot_v1_dot_governance__pb2.LiftRevocationRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.LiftRevocationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRevocations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/ListRevocations',
+            sessionpdp_dot_v1_dot_governance__pb2.ListRevocationsRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.ListRevocationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/ListReviews',
+            sessionpdp_dot_v1_dot_governance__pb2.ListReviewsRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.ListReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/GetReview',
+            sessionpdp_dot_v1_dot_governance__pb2.GetReviewRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.GetReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/DecideReview',
+            sessionpdp_dot_v1_dot_governance__pb2.DecideReviewRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.DecideReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyFacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/ApplyFacts',
+            sessionpdp_dot_v1_dot_governance__pb2.ApplyFactsRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.ApplyFactsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -306,6 +1499,33 @@ class GovernanceService:
             '/sessionpdp.v1.GovernanceService/ListFacts',
             sessionpdp_dot_v1_dot_governance__pb2.ListFactsRequest.SerializeToString,
             sessionpdp_dot_v1_dot_governance__pb2.ListFactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPrincipal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sessionpdp.v1.GovernanceService/GetPrincipal',
+            sessionpdp_dot_v1_dot_governance__pb2.GetPrincipalRequest.SerializeToString,
+            sessionpdp_dot_v1_dot_governance__pb2.GetPrincipalResponse.FromString,
             options,
             channel_credentials,
             insecure,

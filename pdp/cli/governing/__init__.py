@@ -1,0 +1,1 @@
+"""Commands that govern, a module for each noun."""

@@ -1,0 +1,220 @@
+"""The usage book on disk: one SQLite file of what was used, beside the journal that it is derived from.
+
+Rule 1: uses and the sequence of the last record they come from are written in one transaction, so that no record is
+ever counted twice or left out.
+Rule 2: derived: a file of another version is made anew, and so must be one that SQLite finds damaged.
+Used by one thread at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from msgspec import Struct
+
+from pdp.core.model import FactKind, Instant
+from pdp.evidence.usage_summary import UsageSummary, UseCount
+
+MOST_TOLD_APART = 1000
+"""Pairs of action and resource that are told apart of one session, approval or entitlement."""
+
+_VERSION = 1
+_SCHEMA = """
+    BEGIN;
+    CREATE TABLE folded (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        sequence INTEGER NOT NULL,
+        since INTEGER
+    ) STRICT;
+    CREATE TABLE used (
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        apart INTEGER NOT NULL,
+        truncated INTEGER NOT NULL,
+        PRIMARY KEY (kind, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE uses (
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        action TEXT NOT NULL,
+        resource TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        PRIMARY KEY (kind, id, action, resource)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO folded VALUES (1, 0, NULL);
+    COMMIT;
+"""
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
+_PRIMARY_CODE = 0xFF
+_AT_ONCE = 500
+"""Ids asked for in one statement."""
+
+
+class Occasion(NamedTuple):
+    """What one allow used, and for what."""
+
+    sessions: tuple[str, ...]
+    approvals: tuple[str, ...]
+    entitlements: tuple[str, ...]
+    """The session's own, and those of the sessions it was delegated by."""
+    action: str
+    resource: str
+
+
+class Tally(Struct, gc=False):
+    """How often, and from when to when."""
+
+    count: int
+    first: Instant
+    last: Instant
+
+    def add(self, other: Tally) -> None:
+        """Count what the other has counted."""
+        self.count += other.count
+        self.first = min(self.first, other.first)
+        self.last = max(self.last, other.last)
+
+
+Ref: TypeAlias = tuple[FactKind, str]
+Pair: TypeAlias = tuple[str, str]
+"""Action and resource."""
+
+
+class UsageFile:
+    """An open file. Every method may raise sqlite3.Error."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, made anew if it is missing or of another version."""
+        self._connection = _connect(path)
+        if self._connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+            self._connection.close()
+            remove(path)
+            self._connection = _connect(path)
+            self._connection.executescript(_SCHEMA)
+            self._connection.execute(f"PRAGMA user_version = {_VERSION}")  # last: without it all is made anew
+        row = self._connection.execute("SELECT sequence, since FROM folded").fetchone()
+        self.folded: int = row[0]
+        """The last record of the journal whose uses are in the file."""
+        self.since: Instant | None = row[1]
+        """When the first record was made; None: there is none yet."""
+
+    def add(self, tallies: Mapping[Occasion, Tally], sequence: int, since: Instant | None) -> None:
+        """Count uses; with them all records up to the sequence are in the file."""
+        since = since if self.since is None else self.since
+        run = self._connection.execute
+        run("BEGIN IMMEDIATE")
+        try:
+            for ref, pairs in _by_ref(tallies).items():
+                self._add(ref, pairs)
+            run("UPDATE folded SET sequence = ?, since = ?", (sequence, since))
+            run("COMMIT")
+        except BaseException:
+            self._connection.rollback()
+            raise
+        self.folded, self.since = sequence, since
+
+    def read(self, kind: FactKind, ids: Sequence[str]) -> dict[str, UsageSummary]:
+        """Return the uses of those ids that have any."""
+        found: dict[str, UsageSummary] = {}
+        for start in range(0, len(ids), _AT_ONCE):
+            found |= self._read(kind, ids[start : start + _AT_ONCE])
+        return found
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._connection.close()
+
+    def _add(self, ref: Ref, pairs: Mapping[Pair, Tally]) -> None:
+        run = self._connection.execute
+        row = run("SELECT apart, truncated FROM used WHERE kind = ? AND id = ?", ref).fetchone()
+        apart, truncated = row or (0, 0)
+        total = Tally(0, *_window(pairs.values()))
+        for pair, tally in pairs.items():
+            total.count += tally.count
+            known = run(
+                "UPDATE uses SET count = count + ?, last = max(last, ?)"
+                " WHERE kind = ? AND id = ? AND action = ? AND resource = ?",
+                (tally.count, tally.last, *ref, *pair),
+            )
+            if known.rowcount:
+                continue
+            if apart < MOST_TOLD_APART:
+                run("INSERT INTO uses VALUES (?, ?, ?, ?, ?, ?)", (*ref, *pair, tally.count, tally.last))
+                apart += 1
+            else:
+                truncated = 1
+        run(
+            "INSERT INTO used VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count,"
+            " first = min(first, excluded.first), last = max(last, excluded.last),"
+            " apart = excluded.apart, truncated = excluded.truncated",
+            (*ref, total.count, total.first, total.last, apart, truncated),
+        )
+
+    def _read(self, kind: FactKind, ids: Sequence[str]) -> dict[str, UsageSummary]:
+        marks = ", ".join("?" * len(ids))
+        where = f"WHERE kind = ? AND id IN ({marks})"
+        run, asked = self._connection.execute, (kind.value, *ids)
+        uses: dict[str, list[UseCount]] = defaultdict(list)
+        ordered = "ORDER BY id, count DESC, action, resource"
+        for id_, *use in run(f"SELECT id, action, resource, count, last FROM uses {where} {ordered}", asked):  # noqa: S608  # marks
+            uses[id_].append(UseCount(*use))
+        totals = run(f"SELECT id, count, first, last, truncated FROM used {where}", asked)  # noqa: S608  # marks
+        return {
+            id_: UsageSummary(count, first, last, tuple(uses[id_]), bool(truncated))
+            for id_, count, first, last, truncated in totals
+        }
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file is no good, rather than that the disk is busy or full."""
+    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE in _DAMAGED
+
+
+def remove(path: Path) -> None:
+    """Delete a closed file and what SQLite keeps beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a file that only its owner may read; SQLite gives what it keeps beside it the same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")  # what a power cut takes is read from the journal again
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _by_ref(tallies: Mapping[Occasion, Tally]) -> Mapping[Ref, Mapping[Pair, Tally]]:
+    """Return the uses of each session, approval and entitlement; each occasion used several of them."""
+    by_ref: defaultdict[Ref, dict[Pair, Tally]] = defaultdict(dict)
+    for occasion, tally in tallies.items():
+        pair = (occasion.action, occasion.resource)
+        for ref in _refs(occasion):
+            total = by_ref[ref].setdefault(pair, Tally(0, tally.first, tally.last))
+            total.add(tally)
+    return by_ref
+
+
+def _refs(occasion: Occasion) -> Iterable[Ref]:
+    yield from ((FactKind.SESSION, id_) for id_ in occasion.sessions)
+    yield from ((FactKind.APPROVAL, id_) for id_ in occasion.approvals)
+    yield from ((FactKind.ENTITLEMENT, id_) for id_ in occasion.entitlements)
+
+
+def _window(tallies: Iterable[Tally]) -> tuple[Instant, Instant]:
+    all_ = tuple(tallies)
+    return min(one.first for one in all_), max(one.last for one in all_)
