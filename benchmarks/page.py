@@ -9,6 +9,8 @@ from pathlib import Path
 from benchmarks.outcome import Budget, Conditions, Outcome, Row, shown, spread
 
 ORDER = ("decide", "compare", "unary", "stream", "durable", "restart", "changes", "memory", "hot-path")
+BEFORE_AND_AFTER = "before and after"
+"""Written by `benchmarks.against`, and shown last."""
 
 _INTRODUCTION = """\
 # Benchmarks
@@ -21,6 +23,7 @@ ratios travel better. Every workload checks the answers it gets, so that none me
     make bench-smoke                  # everything once, briefly, to see that it runs; figures are thrown away
     python -m benchmarks unary        # one workload
     python -m benchmarks report       # this page again, from results.json
+    python -m benchmarks.against A B  # two checkouts in turns: what a change cost
     pytest benchmarks -o addopts=     # the core and the door's conversions, with pytest-benchmark's own tables
 
 This page and `plots/` are written by the program: edit the workloads, not the page.
@@ -29,7 +32,7 @@ This page and `plots/` are written by the program: edit the workloads, not the p
 
 def write(folder: Path, outcomes: Mapping[str, Outcome], plots: Mapping[str, str]) -> Path:
     """Write the page into a folder; `plots` are paths from there, by workload."""
-    told = [outcomes[name] for name in ORDER if name in outcomes]
+    told = [outcomes[name] for name in (*ORDER, BEFORE_AND_AFTER) if name in outcomes]
     parts = [_INTRODUCTION]
     if any(outcome.smoke for outcome in told):
         parts.append("**These figures are of a smoke run and mean nothing.**\n")

@@ -33,7 +33,8 @@ _LOG = logging.getLogger(__name__)
 FILE = "usage.db"
 """In the journal's directory."""
 
-_EVERY_S = 1.0
+_EVERY_S = 10.0
+"""Long enough that what is used again and again is written once; a question brings everything to the file at once."""
 _MOST_PENDING = 100_000
 """Occasions kept in memory; beyond that they are read from the journal again."""
 _LINES_AT_ONCE = 20_000
@@ -120,7 +121,7 @@ class UsageBook:
         """Do nothing: the book does not go by segments."""
 
     def start(self) -> None:
-        """Begin to bring counts to the disk, about every second."""
+        """Begin to bring counts to the disk, every few seconds."""
         self._thread.start()
 
     def close(self) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -23,7 +24,7 @@ from pdp.evidence.usage_summary import UsageSummary, UseCount
 MOST_TOLD_APART = 1000
 """Pairs of action and resource that are told apart of one session, approval or entitlement."""
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
     BEGIN;
     CREATE TABLE folded (
@@ -37,10 +38,11 @@ _SCHEMA = """
         count INTEGER NOT NULL,
         first INTEGER NOT NULL,
         last INTEGER NOT NULL,
-        apart INTEGER NOT NULL,
+        apart INTEGER NOT NULL, -- pairs told apart, at most
         truncated INTEGER NOT NULL,
         PRIMARY KEY (kind, id)
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX crowded ON used (kind, id) WHERE apart > 1000;
     CREATE TABLE uses (
         kind TEXT NOT NULL,
         id TEXT NOT NULL,
@@ -57,6 +59,18 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT
 _PRIMARY_CODE = 0xFF
 _AT_ONCE = 500
 """Ids asked for in one statement."""
+_TURN = 200
+"""Rows written before the threads that answer get their turn."""
+_PAUSE_S = 0.0005
+_ADD_TOTAL = """
+    INSERT INTO used VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET count = count + excluded.count,
+    first = min(first, excluded.first), last = max(last, excluded.last), apart = apart + excluded.apart
+"""
+_ADD_USE = """
+    INSERT INTO uses VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET count = count + excluded.count, last = max(last, excluded.last)
+"""
+_CROWDED = f"SELECT kind, id FROM used WHERE apart > {MOST_TOLD_APART}"  # noqa: S608  # a constant, for the index
 
 
 class Occasion(NamedTuple):
@@ -113,8 +127,7 @@ class UsageFile:
         run = self._connection.execute
         run("BEGIN IMMEDIATE")
         try:
-            for ref, pairs in _by_ref(tallies).items():
-                self._add(ref, pairs)
+            self._add(_by_ref(tallies))
             run("UPDATE folded SET sequence = ?, since = ?", (sequence, since))
             run("COMMIT")
         except BaseException:
@@ -133,31 +146,39 @@ class UsageFile:
         """Give the file back."""
         self._connection.close()
 
-    def _add(self, ref: Ref, pairs: Mapping[Pair, Tally]) -> None:
+    def _add(self, by_ref: Mapping[Ref, Mapping[Pair, Tally]]) -> None:
+        """Add in few statements: one by one they cost decisions on the other threads of this process their time."""
+        self._in_turns(_ADD_TOTAL, [(*ref, *_total(pairs.values()), len(pairs)) for ref, pairs in by_ref.items()])
+        crowded = {(FactKind(kind), id_) for kind, id_ in self._connection.execute(_CROWDED)} & by_ref.keys()
+        told_apart = [
+            (*ref, *pair, tally.count, tally.last)
+            for ref, pairs in by_ref.items()
+            if ref not in crowded
+            for pair, tally in pairs.items()
+        ]
+        self._in_turns(_ADD_USE, told_apart)
+        for ref in crowded:
+            self._add_to_crowded(ref, by_ref[ref])
+
+    def _in_turns(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        for start in range(0, len(rows), _TURN):
+            self._connection.executemany(statement, rows[start : start + _TURN])
+            time.sleep(_PAUSE_S)
+
+    def _add_to_crowded(self, ref: Ref, pairs: Mapping[Pair, Tally]) -> None:
+        """Add the uses of what may have more pairs than are told apart: its total knows only a bound of them."""
         run = self._connection.execute
-        row = run("SELECT apart, truncated FROM used WHERE kind = ? AND id = ?", ref).fetchone()
-        apart, truncated = row or (0, 0)
-        total = Tally(0, *_window(pairs.values()))
+        apart: int = run("SELECT count(*) FROM uses WHERE kind = ? AND id = ?", ref).fetchone()[0]
+        truncated = False
         for pair, tally in pairs.items():
-            total.count += tally.count
-            known = run(
-                "UPDATE uses SET count = count + ?, last = max(last, ?)"
-                " WHERE kind = ? AND id = ? AND action = ? AND resource = ?",
-                (tally.count, tally.last, *ref, *pair),
-            )
-            if known.rowcount:
-                continue
-            if apart < MOST_TOLD_APART:
-                run("INSERT INTO uses VALUES (?, ?, ?, ?, ?, ?)", (*ref, *pair, tally.count, tally.last))
+            known = run("SELECT 1 FROM uses WHERE kind = ? AND id = ? AND action = ? AND resource = ?", (*ref, *pair))
+            if known.fetchone() is None:
+                if apart == MOST_TOLD_APART:
+                    truncated = True
+                    continue
                 apart += 1
-            else:
-                truncated = 1
-        run(
-            "INSERT INTO used VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count,"
-            " first = min(first, excluded.first), last = max(last, excluded.last),"
-            " apart = excluded.apart, truncated = excluded.truncated",
-            (*ref, total.count, total.first, total.last, apart, truncated),
-        )
+            run(_ADD_USE, (*ref, *pair, tally.count, tally.last))
+        run("UPDATE used SET apart = ?, truncated = truncated OR ? WHERE kind = ? AND id = ?", (apart, truncated, *ref))
 
     def _read(self, kind: FactKind, ids: Sequence[str]) -> dict[str, UsageSummary]:
         marks = ", ".join("?" * len(ids))
@@ -215,6 +236,6 @@ def _refs(occasion: Occasion) -> Iterable[Ref]:
     yield from ((FactKind.ENTITLEMENT, id_) for id_ in occasion.entitlements)
 
 
-def _window(tallies: Iterable[Tally]) -> tuple[Instant, Instant]:
-    all_ = tuple(tallies)
-    return min(one.first for one in all_), max(one.last for one in all_)
+def _total(tallies: Collection[Tally]) -> tuple[int, Instant, Instant]:
+    """Return count, first and last of several."""
+    return sum(one.count for one in tallies), min(one.first for one in tallies), max(one.last for one in tallies)
