@@ -23,6 +23,7 @@ from sessionpdp.v1 import governance_pb2
 
 from demo.receiver import SpanReceiver, attributes
 from demo.sidecar import DemoSidecar
+from pdp.cli.usage_view import times_text
 from pdp.core.model import AnyFact, Entitlement, Instant
 from pdp.core.wording import SECOND
 from pdp.doors.facts_wire import message_of
@@ -187,7 +188,7 @@ def _describe(story: governance_pb2.DescribeSessionResponse) -> None:
         "who": f"{session.identity}, owned by {story.identity.owner}",
         "for": f"task {story.task.id}, ticket {approval.ticket}",
         "consent": f"asked for by {approval.requested_by}, given by {approval.approved_by}",
-        "opened": f"by {session.opened_by}, used {story.usage.count} times; {story.denied} denials",
+        "opened": f"by {session.opened_by}, used {times_text(story.usage.count)}; {story.denied} denials",
         "end": "; ".join(one.message for one in story.end),
     }
     for name, text in rows.items():

@@ -69,16 +69,19 @@ def _done_json(changed: Changed) -> dict[str, object]:
     return {"dry_run": changed.dry_run, "already_done": changed.already_done, "revision": changed.revision}
 
 
-def changed_view(done: str, what: str, changed: Changed, follows: str = "") -> RenderableType:
-    """Return what was done to what, at which revision, what it is like now, and what follows from that."""
+def changed_view(done: str, what: str, changed: Changed, follows: str = "", *, did: str = "") -> RenderableType:
+    """Return what was done to what, at which revision, what it is like now, and what follows from that.
+
+    `done` is the participle; `did` the past, where that is another word.
+    """
     told = [Text(follows, style=FAINT)] if follows and not changed.dry_run else []
-    return Group(_head(done, what, changed), *told, *map(_indented, _parts(changed)))
+    return Group(_head(done, did or done, what, changed), *told, *map(_indented, _parts(changed)))
 
 
-def _head(done: str, what: str, changed: Changed) -> Text:
+def _head(done: str, did: str, what: str, changed: Changed) -> Text:
     if changed.dry_run:
         return Text.assemble(("good ", ALLOW), quoted(what), f" would be {done}; nothing was written")
-    return Text.assemble((f"{done} ", ALLOW), quoted(what), _when(changed))
+    return Text.assemble((f"{did} ", ALLOW), quoted(what), _when(changed))
 
 
 def _when(changed: Changed) -> str:
@@ -115,7 +118,12 @@ def _kind_order(fact: AnyFact) -> int:
 
 
 def _counted(kind: FactKind, count: int) -> str:
-    return kind if count == 1 else _PLURALS.get(kind, f"{kind}s")
+    return kind if count == 1 else plural(kind)
+
+
+def plural(kind: FactKind) -> str:
+    """Return what several facts of a kind are called."""
+    return _PLURALS.get(kind, f"{kind}s")
 
 
 def _shown(ids: Sequence[str]) -> Iterator[str]:

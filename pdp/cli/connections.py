@@ -127,6 +127,8 @@ def _token(file: Path | None) -> str:
     """Return the token of a file, or of the environment; never of the command line, which others can read."""
     text = os.environ.get(TOKEN_VARIABLE, "") if file is None else _read(file).decode(errors="replace")
     token = text.strip()
+    if file is None and token:
+        _refuse_path(token)
     named = f"`${TOKEN_VARIABLE}`" if file is None else f"`{file}`"
     if file is not None and not token:
         message = f"{named} is empty"
@@ -135,6 +137,13 @@ def _token(file: Path | None) -> str:
         message = f"{named} is no token: one has neither blanks nor other than ASCII letters"
         raise CommandError(message)
     return token
+
+
+def _refuse_path(token: str) -> None:
+    """Refuse the path of a file where its content belongs."""
+    if os.path.isfile(token):  # noqa: PTH113  # unlike Path, it takes any text, also one that is no path
+        message = f"`${TOKEN_VARIABLE}` is the path of a file; it must be the token itself"
+        raise CommandError(message, hint="`--token-file` names a file")
 
 
 def _credentials(door: Door) -> grpc.ChannelCredentials | None:

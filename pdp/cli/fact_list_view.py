@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pdp.cli.decision_view import DENY, FAINT
-from pdp.cli.fact_view import moment_of
+from pdp.cli.fact_view import field_text, moment_of
 from pdp.cli.times import until_text
-from pdp.core.model import AnyFact, Identity, Instant, Revocation
+from pdp.core.model import AnyFact, FactKind, Identity, Instant, Revocation
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,6 +23,27 @@ def listing(*headings: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=FAINT)
     for heading in headings:
         table.add_column(heading, overflow="fold")
+    return table
+
+
+_COLUMNS: Mapping[FactKind, Sequence[str]] = {
+    FactKind.IDENTITY: ("kind", "state", "owner"),
+    FactKind.ENTITLEMENT: ("identity", "actions", "resources", "certified_until"),
+    FactKind.APPROVAL: ("state", "identity", "ticket", "requested_by", "expires_at"),
+    FactKind.TASK: ("state", "owner", "parent"),
+    FactKind.SESSION: ("state", "identity", "task", "opened_by", "expires_at"),
+}
+"""The fields by which one fact is told from others of its kind."""
+
+
+def facts_view(kind: FactKind, facts: Sequence[AnyFact]) -> RenderableType:
+    """Return facts of a kind, a line each."""
+    if not facts:
+        return Text(f"there is no such {kind}")
+    names = _COLUMNS[kind]
+    table = listing(kind, *(name.replace("_", " ") for name in names))
+    for fact in facts:
+        table.add_row(Text(fact.id), *(Text(field_text(fact, name)) for name in names))
     return table
 
 

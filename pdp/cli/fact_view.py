@@ -37,6 +37,13 @@ def fact_rows(fact: AnyFact, *, own_id: bool = True) -> Iterator[tuple[str, Rend
             yield info.name.replace("_", " "), Text(_text(info, value))
 
 
+def field_text(fact: AnyFact, name: str) -> str:
+    """Return the value of one field on one line; nothing if it says nothing."""
+    info = next(one for one in fields(type(fact)) if one.name == name)
+    value = getattr(fact, name)
+    return "" if value is None else ", ".join(_text(info, value).splitlines())
+
+
 def moment_of(instant: Instant) -> datetime:
     """Return an instant as the time it is, to the microsecond."""
     return datetime.fromtimestamp(instant // SECOND, UTC).replace(microsecond=instant % SECOND // 1000)

@@ -49,10 +49,11 @@ def _change(record: Record) -> Text:
     several = [_mapping(change) for change in changes] if isinstance(changes, list) else []
     shown = ", ".join(f"{one.get('op')} {one.get('kind')}:{one.get('id')}" for one in several[:_ONLY_A_FEW])
     more = f" and {len(several) - _ONLY_A_FEW} more" if len(several) > _ONLY_A_FEW else ""
-    how = f"  ({record['method']})" if record.get("method") else ""
+    how = f"  {record['method']}" if record.get("method") else ""
+    who = f" by {record['actor']}" if record.get("actor") else ""
     why = f"  ({record['reason']})" if record.get("reason") else ""
     return Text.assemble(
-        (f"{'change':<6}  revision {record.get('revision')}", "cyan"), f"  {shown}{more}", (how + why, FAINT)
+        (f"{'change':<6}  revision {record.get('revision')}", "cyan"), f"  {shown}{more}{how}{who}", (why, FAINT)
     )
 
 

@@ -6,6 +6,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated
 
 import typer
@@ -106,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = command.main(arguments, prog_name="pdp", standalone_mode=False)
     except CommandError as error:
-        code = _ended(error.messages, error.hint)
+        code = _ended(error.messages, error.hints)
     except typer.TyperException as error:
         code = _misused(error)
     except BrokenPipeError:
@@ -115,15 +117,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = EXIT_ERROR
     except Exception as error:  # noqa: BLE001  # an uncaught error would exit with 1, which means deny
         traceback.print_exc()
-        code = _ended([f"unexpected: {type(error).__name__}: {error}"], "this is a fault of `pdp` itself")
+        code = _ended([f"unexpected: {type(error).__name__}: {error}"], ["this is a fault of `pdp` itself"])
     sys.exit(code or 0)
 
 
-def _ended(messages: Sequence[str], hint: str) -> int:
-    for message in messages:
-        say_error(message)
-    if hint:
-        say_hint(hint)
+def _ended(messages: Sequence[str], hints: Sequence[str]) -> int:
+    """Say what is wrong, each message before its own hint; what helps against several in a row is said once."""
+    for hint, several in groupby(zip(messages, hints, strict=True), key=itemgetter(1)):
+        for message, _ in several:
+            say_error(message)
+        if hint:
+            say_hint(hint)
     return EXIT_ERROR
 
 
@@ -134,4 +138,4 @@ def _misused(error: typer.TyperException) -> int:
         return EXIT_ERROR
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "pdp"
-    return _ended([message[:1].lower() + message[1:]], f"`{path} --help` explains it")
+    return _ended([message[:1].lower() + message[1:]], [f"`{path} --help` explains it"])

@@ -36,5 +36,10 @@ Ca: TypeAlias = Annotated[Path | None, _file("--ca", "Authority that the sidecar
 Certificate: TypeAlias = Annotated[Path | None, _file("--cert", "Certificate to show, for mTLS.")]
 Key: TypeAlias = Annotated[Path | None, _file("--key", "Its private key.")]
 TokenFile: TypeAlias = Annotated[
-    Path | None, _file("--token-file", "File with the bearer token that says who you are. (env: `PDP_ADMIN_TOKEN`)")
+    Path | None,
+    _file(
+        "--token-file",
+        "File with the bearer token that says who you are. Without it: the variable `PDP_ADMIN_TOKEN`, which is the "
+        "token itself.",
+    ),
 ]

@@ -24,7 +24,7 @@ _WORDS: Mapping[grpc.StatusCode, str] = {
 }
 _HINTS: Mapping[str, str] = {
     "ROLE_REQUIRED": "`pdp admin whoami` tells who you are and what your roles permit",
-    "CALLER_UNAUTHENTICATED": f"`--token-file` or `${TOKEN_VARIABLE}` says who you are",
+    "CALLER_UNAUTHENTICATED": f"`--token-file` names the file with your token; `${TOKEN_VARIABLE}` is the token itself",
 }
 """What helps who administers, by reason."""
 
@@ -39,9 +39,11 @@ class Violation(NamedTuple):
 class RefusedError(CommandError):
     """The sidecar answered that it would not; `violations` say which fields are why."""
 
-    def __init__(self, *messages: str, hint: str = "", violations: Sequence[Violation] = ()) -> None:
-        """Take the messages and the fields."""
-        super().__init__(*messages, hint=hint)
+    def __init__(
+        self, *messages: str, hint: str = "", hints: Sequence[str] = (), violations: Sequence[Violation] = ()
+    ) -> None:
+        """Take the messages, what helps, and the fields."""
+        super().__init__(*messages, hint=hint, hints=hints)
         self.violations = tuple(violations)
 
 
@@ -72,10 +74,14 @@ def refusal_of(error: grpc.RpcError, door: Door) -> CommandError:
 
 
 def _refused(details: str, said: _Said) -> CommandError:
-    """Return every rule that stands against a command; what would satisfy the first is the hint."""
+    """Return every rule that stands against a command; what would satisfy each is its hint."""
     remedy = said.metadata.get("remedy", "")
-    first = f"{said.refusals[0][0]}: {details.removesuffix(f'; {remedy}')}"
-    return RefusedError(first, *(f"{rule}: {message}" for rule, message in said.refusals[1:]), hint=remedy)
+    first = (f"{said.refusals[0][0]}: {details.removesuffix(f'; {remedy}')}", remedy)
+    # A remedy has no `; ` of its own, a message may.
+    parts = [(rule, *description.rpartition("; ")) for rule, description in said.refusals[1:]]
+    others = [(f"{rule}: {message or last}", last if message else "") for rule, message, _, last in parts]
+    messages, hints = zip(first, *others, strict=True)
+    return RefusedError(*messages, hints=hints)
 
 
 def no_decision(code: str, message: str, door: Door) -> CommandError:

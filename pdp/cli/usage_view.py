@@ -23,7 +23,7 @@ _USES_SHOWN = 10
 def usage_text(usage: Usage) -> str:
     """Return how often something was used, and when last."""
     if not usage.count:
-        return "never used"
+        return "never"
     return f"{times_text(usage.count)}, last {stamp_text(usage.last)}"
 
 

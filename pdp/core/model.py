@@ -143,7 +143,7 @@ class Entitlement(Fact, frozen=True, kw_only=True, gc=False):
     granted_by: str = ""
     """Who made it; somebody else certifies it."""
     reviewed_at: Instant | None = None
-    """When somebody last granted, certified, narrowed or kept it."""
+    """When somebody last certified it, also by keeping or narrowing it in a review; None: nobody has."""
 
 
 class Consent(Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):

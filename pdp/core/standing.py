@@ -57,6 +57,16 @@ def standing(session: Session, snapshot: Snapshot, at: Instant, also: Iterable[A
     return tuple(Objection(denial, row.remedy) for row, denial in denials_of(case, STANDING_ROWS))
 
 
+def is_live(session: Session, snapshot: Snapshot, at: Instant) -> bool:
+    """Whether the facts let a known session act at an instant; policies are not asked, so it costs little.
+
+    The facts are as they are in the snapshot, whenever the instant is.
+    """
+    case = Case(Request(subject=session.identity, action="", resource="", session=session.id), snapshot, at)
+    judge_under(case, ())
+    return next(denials_of(case, STANDING_ROWS), None) is None
+
+
 def scope_objections(session: Session, snapshot: Snapshot, also: Iterable[AnyFact] = ()) -> tuple[Objection, ...]:
     """Return where the session's scope reaches beyond what it rests on, nearest first, actions before resources."""
     bounds = tuple(_bounds(_case(session, snapshot, session.not_before, also)))

@@ -18,6 +18,16 @@ def instant_text(instant: Instant) -> str:
     return f"{text}.{nanos:09d}".rstrip("0") + "Z" if nanos else text + "Z"
 
 
+def second_text(instant: Instant) -> str:
+    """Return an instant likewise, without the part of a second that nobody asked for."""
+    return instant_text(Instant(instant - instant % SECOND))
+
+
+def whole_seconds(duration: Duration | int) -> Duration:
+    """Return a duration without the last part of a second, if there is more to it, so that it can be asked for."""
+    return Duration(duration - duration % SECOND or duration)
+
+
 def duration_text(duration: Duration | int) -> str:
     """Return a duration as `1h30m`, exact down to the millisecond."""
     parts, rest = "", duration

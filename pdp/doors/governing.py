@@ -84,7 +84,7 @@ class Governed:
             self._permitted(call, permit, error.message if isinstance(error, errors.DoorError) else "the call failed")
             raise
         if not _changed_something(response):
-            self._permitted(call, permit)
+            self._permitted(call, permit, _why_nothing_changed(message, response))
         return response
 
     async def _permit(self, call: Call, roles: frozenset[Role]) -> Permit:
@@ -154,6 +154,13 @@ async def _in_the_doors_words(answering: Awaitable[Message]) -> Message:
 def _changed_something(response: Message) -> bool:
     """Whether a response names a revision that its own call has made, which is on record then."""
     return not getattr(response, "already_done", True) and getattr(response, "revision", 0) > 0
+
+
+def _why_nothing_changed(message: Message, response: Message) -> str:
+    """Return why a command that was permitted has changed nothing; a query needs no reason."""
+    if getattr(message, "dry_run", False):
+        return "dry run"
+    return "already done" if getattr(response, "already_done", False) else ""
 
 
 def _record(

@@ -11,7 +11,7 @@ from msgspec import Struct
 from sessionpdp.v1 import governance_pb2 as pb
 
 from pdp.core.case import Case
-from pdp.core.model import FactKind, Identity, Instant, Request, Revocation, Session, Task
+from pdp.core.model import Approval, FactKind, Identity, Instant, Request, Revocation, Session, Task
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Revoked, Snapshot
 from pdp.core.standing import standing
@@ -68,16 +68,19 @@ class StoryHandlers:
             text = f"session `{wanted.session_id}` is not known"
             raise NotFoundError(text)
         decisions = min(wanted.decisions, _MOST_DECISIONS)
-        used, record = await self._look_ups.run(call, lambda: self._look_up(session, decisions))
+        approval = self._snapshot.approvals.get(session.approval)
+        used, record = await self._look_ups.run(call, lambda: self._look_up(session, approval, decisions))
         response = self._facts(self._snapshot.sessions.get(session.id, session))
         fill_usage(response.usage, used)
         fill(response, record)
         return response
 
-    def _look_up(self, session: Session, decisions: int) -> tuple[UsageSummary, SessionRecord]:
+    def _look_up(
+        self, session: Session, approval: Approval | None, decisions: int
+    ) -> tuple[UsageSummary, SessionRecord]:
         used = self._usage.used_by(FactKind.SESSION, session.id)
         try:
-            return used, session_record(self._journal, session, decisions)
+            return used, session_record(self._journal, session, decisions, approval)
         except (OSError, msgspec.DecodeError) as error:
             text = f"the journal cannot be read: {error}"
             raise UnavailableError(text) from error

@@ -91,7 +91,7 @@ class AdministrationRecord(Struct, frozen=True, kw_only=True, gc=False):
     rule: str = ""
     """The rule or reason code that refused."""
     message: str = ""
-    """What is wrong."""
+    """What is wrong; of a command that was permitted, why it has changed nothing."""
     about: str = ""
     """The fact or policy it is about, as `kind:id`."""
     traceparent: str = ""

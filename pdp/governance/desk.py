@@ -78,7 +78,7 @@ class CommandRefusedError(Exception):
 
 
 class UnlawfulPlanError(Exception):
-    """The command lacks its reason, or what it would write is no lawful fact; nothing happened."""
+    """The command lacks its reason or a field, or what it would write is no lawful fact; nothing happened."""
 
     def __init__(self, faults: list[Fault]) -> None:
         """Keep a message for each field at fault."""
@@ -183,6 +183,8 @@ class Desk:
         row = COMMANDS[type(command)]
         if row.needs_reason and not asked.reason.strip():
             raise UnlawfulPlanError([("reason", "must not be empty")])
+        if lacking := row.lacks(command):
+            raise UnlawfulPlanError([*lacking])
         errand = _errand(asked, digest_of_command(asked.method, sent or command) if asked.key else "", timeout_s)
         named = self._named(command)
         done = await self._once(errand, lambda: self._decide(row, named, asked))

@@ -13,7 +13,7 @@ from pdp.governance.finality import kept, revived
 from pdp.governance.refusal import Refusal, Refused, Rule
 from pdp.governance.view import Plan, Ref
 
-_REMEDY = "leave it out of the import; what goes on needs an id of its own"
+_REMEDY = "leave it out of the import, and give what goes on an id of its own"
 
 
 def imported(changes: Sequence[Change], known: Callable[[FactKind, str], AnyFact | None]) -> Plan | Refused:

@@ -4,7 +4,8 @@ Rule 1: lapses are recorded in one order, that of `LapseMark`; the mark of the l
 which lapses are, so each is recorded exactly once, also those that came while no sidecar ran.
 Rule 2: what is filed is only a reminder. When it is due the fact is looked at again: what was renewed or used since is
 filed anew, what was closed or dropped is forgotten.
-Rule 3: the event loop is never kept: everything that can be many goes in slices.
+Rule 3: a session that had ended with what it rests on (its parent, task, identity, a revocation) does not lapse.
+Rule 4: the event loop is never kept: everything that can be many goes in slices.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Protocol, TypeVar
 from pdp.clock import Clock
 from pdp.core.model import KIND_OF, AnyFact, Approval, Change, Entitlement, FactKind, Instant, Put, Revision, Session
 from pdp.core.snapshot import Snapshot
+from pdp.core.standing import is_live
 from pdp.evidence.instants import instant_text
 from pdp.evidence.record import LAPSES_FOLLOWED, LapseMark, LapseRecord, LifecycleRecord
 from pdp.evidence.trace import Ids
@@ -30,6 +32,8 @@ from pdp.state.store import Commit, StoreUnavailableError
 
 _SLICE = 200
 """Facts looked at, or records written, before others get their turn: 1 to 2 ms."""
+_JUDGED = 8
+"""Facts that could be looked at while one session is judged."""
 _TICK_S = 0.1
 """Longest sleep: decision time may leap ahead of the time that is slept."""
 _RETRY_S = 0.2
@@ -198,9 +202,16 @@ class Lapses:
                 if end.at > entry.at:
                     self._agenda.file(Entry(end.at, entry.kind, entry.id))
                 elif end.at == entry.at and place > self._mark and place not in self._by_change and fact is not None:
+                    looked += _JUDGED if isinstance(fact, Session) else 0
+                    if not self._lasted(fact, end):
+                        continue
                     self._mark = place
                     records.append(self._record(fact, end))
         return looked, records
+
+    def _lasted(self, fact: AnyFact, end: End) -> bool:
+        """Whether the fact was good for anything up to its end: a session may have ended with what it rests on."""
+        return not isinstance(fact, Session) or is_live(fact, self._snapshot, Instant(end.at - 1))
 
     def _record(self, fact: AnyFact, end: End) -> LapseRecord:
         """Return the record; what it says of the fact is what leads from it to who and why."""

@@ -44,7 +44,7 @@ class Refusal(Struct, frozen=True):
     message: str
     """What is wrong: lower case, no final period, ids in backticks."""
     remedy: str
-    """What would satisfy the rule."""
+    """What would satisfy the rule; one clause, without `; `, for on the wire that parts it from the message."""
     about: str = ""
     """The fact or policy it is about, as `kind:id`."""
 

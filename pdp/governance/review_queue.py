@@ -28,6 +28,7 @@ from pdp.core.model import (
 )
 from pdp.core.scope import Scope
 from pdp.core.snapshot import Snapshot
+from pdp.core.standing import is_live
 from pdp.core.wording import SECOND, duration_text, instant_text
 from pdp.evidence.usage_summary import UsageSummary
 from pdp.governance.commands import ReviewChoice
@@ -58,6 +59,8 @@ class ReviewCause(StrEnum):
     BREAK_GLASS = "break_glass"
     UNUSED = "unused"
     BROADER_THAN_USED = "broader_than_used"
+    IDENTITY_RETIRED = "identity_retired"
+    """Of an entitlement that is for nobody else: no longer can it be used by anyone."""
 
 
 class Due(NamedTuple):
@@ -100,12 +103,13 @@ def may_be_due(fact: AnyFact, snapshot: Snapshot, now: Instant, times: ReviewTim
     """Whether a fact can be due at all, before anybody looks up how it was used."""
     match fact:
         case Entitlement():
-            return not _is_retired(fact, snapshot)
+            return True
         case Approval():
             return fact.kind is ApprovalKind.BREAK_GLASS and not fact.reviewed_by
         case Session():
-            live = fact.state is SessionState.OPEN and now < fact.expires_at
-            return live and not fact.reviewed_by and fact.not_before + times.broad_after <= now
+            grown = not fact.reviewed_by and fact.not_before + times.broad_after <= now < fact.expires_at
+            # Most are over by themselves; only of the others is asked what they rest on, which costs more.
+            return grown and fact.state is SessionState.OPEN and is_live(fact, snapshot, now)
         case _:
             return False
 
@@ -118,7 +122,7 @@ def review_of(
     `since`: when evidence begins; what was not used before that is not known.
     """
     judged = may_be_due(fact, snapshot, now, times)
-    found = sorted(_dues(fact, usage, now, times, since), key=lambda one: one.at) if judged else []
+    found = sorted(_dues(fact, usage, snapshot, now, times, since), key=lambda one: one.at) if judged else []
     overdue = any(one.deadline and one.at <= now for one in found)
     causes = tuple(sorted(one.cause for one in found))
     return Review(fact, usage, causes, found[0].at if found else None, overdue)
@@ -129,6 +133,8 @@ def propose(review: Review, now: Instant) -> Proposal:
     fact, usage, causes = review.fact, review.usage, review.causes
     if isinstance(fact, Approval):
         return _of_emergency(fact, usage, now)
+    if ReviewCause.IDENTITY_RETIRED in causes:
+        return Proposal(ReviewChoice.REMOVE, "its identity is retired")
     if ReviewCause.UNUSED in causes or (usage.last is None and _could_be_used(fact)):
         last = "never used" if usage.last is None else f"not used since {instant_text(usage.last)}"
         return Proposal(ReviewChoice.REMOVE, last)
@@ -145,8 +151,12 @@ def narrowed_to_use(fact: Reviewable, usage: UsageSummary) -> tuple[tuple[str, .
     return actions, _narrowed(fact.resources, {use.resource for use in usage.uses})
 
 
-def _dues(fact: Reviewable, usage: UsageSummary, now: Instant, times: ReviewTimes, since: Instant) -> Iterator[Due]:
+def _dues(
+    fact: Reviewable, usage: UsageSummary, snapshot: Snapshot, now: Instant, times: ReviewTimes, since: Instant
+) -> Iterator[Due]:
     match fact:
+        case Entitlement() if _is_retired(fact, snapshot):
+            yield Due(ReviewCause.IDENTITY_RETIRED, now, deadline=False)
         case Entitlement():
             yield from _of_certification(fact, now, times)
             yield from _of_use(fact, usage, now, times, since)
@@ -160,10 +170,9 @@ def _dues(fact: Reviewable, usage: UsageSummary, now: Instant, times: ReviewTime
 
 
 def _of_certification(fact: Entitlement, now: Instant, times: ReviewTimes) -> Iterator[Due]:
-    """Due is a certification that never was (since it was granted), has lapsed or is about to."""
-    until = fact.reviewed_at if fact.certified_until is None else fact.certified_until
-    until = now if until is None else until
-    if fact.certified_until is None or until <= now + times.certify_ahead:
+    """Due is a certification that never was, has lapsed or is about to."""
+    until = now if fact.certified_until is None else fact.certified_until
+    if until <= now + times.certify_ahead:
         yield Due(ReviewCause.CERTIFICATION_DUE, until, deadline=True)
 
 

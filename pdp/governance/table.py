@@ -5,9 +5,10 @@ Rule 1: what is not in this table cannot be called (`tests/unit/test_command_tab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from pdp.core.lawful import Fault
 from pdp.governance import commands as c
 from pdp.governance.refusal import Refused
 from pdp.governance.roles import Role
@@ -26,6 +27,10 @@ from pdp.governance.view import Plan, View
 Outcome: TypeAlias = Plan | Refused
 
 
+def _nothing(_: object) -> Sequence[Fault]:
+    return ()
+
+
 class CommandRow(NamedTuple):
     """One command."""
 
@@ -35,6 +40,8 @@ class CommandRow(NamedTuple):
     roles: frozenset[Role]
     """Any of them permits it."""
     needs_reason: bool = False
+    lacks: Callable[[Any], Sequence[Fault]] = _nothing
+    """Return what one field of the command makes another one need, and is not there."""
     sweeps: bool = False
     """It ends facts that it finds: those that came meanwhile, or were too many, are found when it is decided again."""
 
@@ -47,9 +54,10 @@ def _row(
     rule: Callable[[Any, View], Outcome],
     *roles: Role,
     reason: bool = False,
+    lacks: Callable[[Any], Sequence[Fault]] = _nothing,
     sweeps: bool = False,
 ) -> CommandRow:
-    return CommandRow(command, rule, frozenset(roles), reason, sweeps)
+    return CommandRow(command, rule, frozenset(roles), reason, lacks, sweeps)
 
 
 ROWS = (
@@ -77,7 +85,7 @@ ROWS = (
     _row(c.DelegateSession, sessions.delegate, _R),
     _row(c.Revoke, revocations.revoke, _O, _A, _V, reason=True),
     _row(c.LiftRevocation, revocations.lift, _O, reason=True),
-    _row(c.DecideReview, reviews.decide, _V),
+    _row(c.DecideReview, reviews.decide, _V, lacks=reviews.lacks),
 )
 
 COMMANDS: Mapping[type[c.Command], CommandRow] = {row.command: row for row in ROWS}

@@ -71,6 +71,9 @@ def parse_duration(text: str) -> Duration:
     """Return the duration of a text like `1h30m` or `250ms`; raise ValueError for any other, and for none at all."""
     match = _DURATION.fullmatch(text)
     length = sum(int(count) * _SIZES[unit] for unit, count in match.groupdict(default="0").items()) if match else 0
+    if match and text and not length:
+        message = "must be longer than 0s"
+        raise ValueError(message)
     if length <= 0 or length > LAST_INSTANT:
         message = f"{quote(text)} is not a duration like `1h30m`, `90s` or `250ms`"
         raise ValueError(message)

@@ -11,13 +11,31 @@ from msgspec.structs import fields
 from sessionpdp.v1 import reasons_pb2
 
 from pdp.core.reasons import Code
+from pdp.core.wording import duration_text
 from pdp.doors import errors
 from pdp.evidence import names
 from pdp.governance.refusal import Rule
 from pdp.governance.roles import Role
+from pdp.governance.rules.entitlements import LONGEST_CERTIFICATION
 from pdp.settings import PrincipalSettings, Settings, Tls, load
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PLACES_OF_A_COMMAND = {
+    "clients/python/src/sessionpdp/commands.py": "class Commands",
+    "cli/governing/fields.py": "\nOPTIONS: ",
+    "docs/cli.md": "## `pdp task open`",
+    "policies/schema/scenario.schema.json": '"open_task"',
+    "policies/README.md": "`open_task`",
+    "tests/unit/test_client_governance.py": "\nCOMMANDS: ",
+    "tests/unit/test_cli_help.py": "\nVERBS = ",
+    "tests/unit/test_cli_governing.py": "\nVERBS = ",
+    "tests/integration/test_dry_runs.py": "\nGOOD = ",
+    "tests/integration/lifecycle_commands.py": "\nROLES: ",
+    "tests/unit/test_command_table.py": "in_the_table",
+    "tests/unit/test_scenario_commands.py": "every_command",
+}
+"""Where commands are listed by hand, or held against each other, and what is there."""
 
 
 def test_every_reason_code_is_documented_with_its_number() -> None:
@@ -86,3 +104,34 @@ def test_every_metric_and_span_attribute_is_documented() -> None:
     used = [name for key, name in vars(names).items() if key.isupper() and str(name).startswith("pdp.")]
 
     assert [name for name in used if f"`{name}`" not in text] == []
+
+
+def test_the_recipe_for_a_command_names_every_place_where_it_is_listed() -> None:
+    """Each place is named in ARCHITECTURE.md, and is as it says."""
+    _, _, rest = (ROOT / "ARCHITECTURE.md").read_text().partition("## Add a command")
+    recipe, _, _ = rest.partition("\n## ")
+    moved = [path for path, has in PLACES_OF_A_COMMAND.items() if has not in _text_of(path)]
+
+    assert ([path for path in PLACES_OF_A_COMMAND if path not in recipe], moved) == ([], [])
+
+
+def test_reason_codes_that_no_decision_would_give_are_explained_among_the_refusals() -> None:
+    """Whoever meets one finds what it stands for."""
+    text, _, _ = (DOCS / "refusals.md").read_text().partition("| rule |")
+
+    assert [code for code in (Code.POLICY_LIMIT, Code.REQUEST_INVALID) if f"`{code}`" not in text] == []
+    assert ("beyond 400 days" in " ".join(text.split()), duration_text(LONGEST_CERTIFICATION)) == (True, "400d")
+
+
+def test_the_questions_name_commands_that_there_are() -> None:
+    """A command that is not in docs/cli.md answers nothing."""
+    known = (DOCS / "cli.md").read_text()
+    named = set(re.findall(r"`(pdp [a-z-]+(?: [a-z]+)?)", (DOCS / "questions.md").read_text()))
+    needed = {"pdp revoke owner", "pdp identity unowned", "pdp identity owner", "pdp review decide"}
+
+    assert needed - named == set()
+    assert [one for one in sorted(named) if one not in known] == []
+
+
+def _text_of(path: str) -> str:
+    return next(at for at in (ROOT / path, ROOT / "pdp" / path) if at.exists()).read_text()

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import grpc
+import pytest
 from msgspec.structs import replace
 from sessionpdp.v1 import decision_pb2, reasons_pb2
 from sessionpdp.v1 import governance_pb2 as pb
@@ -255,7 +256,9 @@ async def test_a_session_s_story_is_told_whole(serve: Serve) -> None:
     assert (story.session.opened_by, story.identity.owner, story.task.id) == ("release-manager", "team-a", "job")
     assert (story.approval.ticket, story.entitlement.id) == ("CHG-1", "ent-1")
     assert [(one.method, one.actor, one.reason) for one in story.changes] == [
-        ("OpenSession", "release-manager", "the release")
+        ("ApplyFacts", "local", "a test"),  # the approval
+        ("OpenSession", "release-manager", "the release"),
+        ("Revoke", "local", "a test"),  # of the task
     ]
     assert (story.usage.count, story.usage.uses[0].action, story.allowed, story.denied) == (1, "rows.read", 1, 2)
     assert [one.code for one in story.decisions] == [
@@ -281,3 +284,12 @@ async def test_an_unknown_session_has_no_story(serve: Serve) -> None:
     """As any fact that is not known."""
     server = await serve()
     assert (await refusal(described(server, "none"))).code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_an_entitlement_is_not_kept_without_a_date(serve: Serve) -> None:
+    """It is a field that lacks, not a rule that refuses."""
+    server = await serve()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await decide(server, "entitlement:ent-1", KEEP)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "until is required to keep or narrow an entitlement" in str(caught.value.details()).replace("`", "")

@@ -23,12 +23,15 @@ from pdp.core.model import (
     Duration,
     Entitlement,
     FactKind,
+    Identity,
+    IdentityKind,
     Instant,
     Put,
     Revocation,
     RevocationTarget,
     Session,
     SessionState,
+    Task,
 )
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Snapshot
@@ -44,6 +47,16 @@ START = Instant(1_772_355_600 * SECOND)
 STEP = 20 * SECOND
 ACTIONS, RESOURCES = ActionScope(["rows.*"]), ResourceScope(["database:**"])
 LONG_AGO = Instant(START - 1000 * STEP)
+
+BASIS: tuple[AnyFact, ...] = (
+    Identity(id="job", kind=IdentityKind.CI_JOB, owner="team-a"),
+    Task(id="t"),
+    Entitlement(
+        id="e", identity=IdentityScope(["job"]), actions=ACTIONS, resources=RESOURCES,
+        certified_until=Instant(START + 100_000 * STEP),
+    ),
+)  # fmt: skip
+"""What sessions rest on: it outlasts them, so that time alone ends them."""
 
 Lapsed: TypeAlias = tuple[int, str, str]
 """When, about which fact, and what; lapses are recorded in the order of these."""
@@ -115,6 +128,8 @@ class World:
         self.snapshot = Snapshot()
         self.evidence = MemoryEvidence()
         self.naive = Naive()
+        for fact in BASIS:
+            self.snapshot.put(fact)
 
     async def begin(self) -> None:
         """Follow lapses from the last that is on record."""
@@ -176,7 +191,11 @@ class World:
                 )  # fmt: skip
             case _, str(id_), int(start):
                 return Revocation(
-                    id=id_, target=RevocationTarget.TASK, target_id="t", effective_at=self._at(start), reason="why"
+                    id=id_,
+                    target=RevocationTarget.TASK,
+                    target_id="another",
+                    effective_at=self._at(start),
+                    reason="why",
                 )
         raise AssertionError(step)
 

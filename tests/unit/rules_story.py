@@ -117,9 +117,9 @@ def written(outcome: Plan | Refused) -> list[AnyFact]:
 
 
 def reasons(outcome: Plan | Refused) -> tuple[Refusal, ...]:
-    """Return why a command is refused; each says what would satisfy the rule."""
+    """Return why a command is refused; each says in one clause what would satisfy the rule."""
     assert isinstance(outcome, Refused), outcome
-    assert all(one.message and one.remedy for one in outcome.reasons)
+    assert all(one.message and one.remedy and "; " not in one.remedy for one in outcome.reasons)
     return outcome.reasons
 
 

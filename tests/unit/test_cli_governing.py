@@ -17,15 +17,30 @@ from rich.table import Table
 from sessionpdp.v1 import facts_pb2, governance_pb2, reasons_pb2
 
 from pdp.cli.connections import Door, administering, administration_of
-from pdp.cli.fact_list_view import identities_view, revocations_view
+from pdp.cli.fact_list_view import facts_view, identities_view, revocations_view
 from pdp.cli.governing import approvals, entitlements, identities, reviews, revocations, sessions, tasks
 from pdp.cli.governing.fields import OPTIONS, command_of
+from pdp.cli.main import _ended
 from pdp.cli.message_json import message_json
 from pdp.cli.principal_view import token_text
 from pdp.cli.refusals import refusal_of
 from pdp.cli.review_view import reviews_view
 from pdp.cli.trouble import CommandError
-from pdp.core.model import Duration, Identity, IdentityKind, Instant, Revocation, RevocationTarget
+from pdp.cli.usage_view import times_text, usage_text
+from pdp.core.model import (
+    AnyFact,
+    Approval,
+    Duration,
+    Entitlement,
+    FactKind,
+    Identity,
+    IdentityKind,
+    Instant,
+    Revocation,
+    RevocationTarget,
+    Session,
+    Task,
+)
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.wording import SECOND
 from pdp.governance import commands as c
@@ -171,6 +186,13 @@ def test_everything_that_cannot_be_read_is_said_at_once() -> None:
     ]
 
 
+def test_a_length_of_nothing_is_said_to_be_too_short() -> None:
+    """For `0s` is well written."""
+    with pytest.raises(CommandError) as error:
+        command_of(c.RenewSession, {"session_id": "s", "ttl": "0s"})
+    assert error.value.messages == ("`--ttl`: must be longer than 0s",)
+
+
 def test_a_label_without_a_value_is_refused() -> None:
     """It has no other meaning that one could guess."""
     with pytest.raises(CommandError, match="`--label` must be `key=value`, got `tier`"):
@@ -206,6 +228,20 @@ def test_a_file_without_a_token_is_refused(tmp_path: Path, text: str, message: s
     assert message in error.value.messages[0]
 
 
+def test_the_variable_has_the_token_and_not_the_path_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one would be told that the token is unknown, and look for the fault elsewhere."""
+    file = tmp_path / "change-manager.token"
+    file.write_text("secret")
+    monkeypatch.setenv("PDP_ADMIN_TOKEN", str(file))
+    with pytest.raises(CommandError, match="is the path of a file; it must be the token itself"):
+        administration_of()
+    long = "x" * 5000
+    monkeypatch.setenv("PDP_ADMIN_TOKEN", long)
+    assert administration_of().token == long
+
+
 def test_a_token_is_not_sent_in_plaintext_over_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever listens there would have it."""
     monkeypatch.setenv("PDP_ADMIN_TOKEN", "secret")
@@ -216,13 +252,13 @@ def test_a_token_is_not_sent_in_plaintext_over_a_network(monkeypatch: pytest.Mon
         pass
 
 
-def test_a_refusal_says_its_rule_and_what_would_satisfy_it() -> None:
+def test_refusals_say_their_rules_and_what_would_satisfy_each() -> None:
     """The rule with the message; the remedy is the hint."""
     violation = error_details_pb2.PreconditionFailure.Violation
     failed = error_details_pb2.PreconditionFailure(
         violations=[
             violation(type="FOUR_EYES", description="`x` requested it; ask somebody else"),
-            violation(type="GROUP_REQUIRED", description="`x` is in none of them; ask one of `board`"),
+            violation(type="GROUP_REQUIRED", description="`board` is asked for; `x` is not in it; ask one of `board`"),
         ]
     )
     metadata = info("CHANGE_REFUSED", rule="FOUR_EYES", remedy="ask somebody else", about="approval:a")
@@ -231,16 +267,16 @@ def test_a_refusal_says_its_rule_and_what_would_satisfy_it() -> None:
     )
     assert error.messages == (
         "FOUR_EYES: `x` requested it",
-        "GROUP_REQUIRED: `x` is in none of them; ask one of `board`",
+        "GROUP_REQUIRED: `board` is asked for; `x` is not in it",
     )
-    assert error.hint == "ask somebody else"
+    assert error.hints == ("ask somebody else", "ask one of `board`")
 
 
 @pytest.mark.parametrize(
     ("code", "reason", "hint"),
     [
         (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED", "`pdp admin whoami` tells who you are"),
-        (grpc.StatusCode.UNAUTHENTICATED, "CALLER_UNAUTHENTICATED", "`--token-file` or `$PDP_ADMIN_TOKEN` says"),
+        (grpc.StatusCode.UNAUTHENTICATED, "CALLER_UNAUTHENTICATED", "`--token-file` names the file with"),
     ],
 )
 def test_who_is_not_permitted_hears_what_helps(code: grpc.StatusCode, reason: str, hint: str) -> None:
@@ -289,6 +325,13 @@ def test_lists_say_so_when_there_is_nothing_to_list() -> None:
     assert plain(identities_view([])) == ["every identity has an owner"]
     assert plain(revocations_view([])) == ["nothing is revoked"]
     assert plain(reviews_view([])) == ["nothing is due for review"]
+    assert plain(facts_view(FactKind.TASK, [])) == ["there is no such task"]
+    assert usage_text(governance_pb2.Usage()) == "never"
+
+
+def test_one_use_is_not_one_times() -> None:
+    """Where it is told, and in the demo."""
+    assert [times_text(count) for count in (1, 2)] == ["once", "2 times"]
 
 
 def test_a_list_of_revocations_says_which_are_in_force() -> None:
@@ -313,3 +356,39 @@ def test_an_identity_without_an_owner_is_listed_as_nobodys() -> None:
     """The word for what nobody answers for."""
     table = identities_view([Identity(id="stray", kind=IdentityKind.AI_AGENT)])
     assert plain(table)[1].split() == ["stray", "ai_agent", "active", "nobody"]
+
+
+SCOPE = {"actions": ActionScope(["a", "b"]), "resources": ResourceScope(["t:x"])}
+WINDOW = {"not_before": Instant(0), "expires_at": Instant(SECOND)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "fact", "first"),
+    [
+        (FactKind.IDENTITY, Identity(id="x", kind=IdentityKind.AI_AGENT), ["x", "ai_agent", "active"]),
+        (FactKind.ENTITLEMENT, Entitlement(id="x", identity=IdentityScope(["i", "j"]), **SCOPE), ["x", "i,", "j"]),
+        (FactKind.APPROVAL, Approval(id="x", requested_by="y", **SCOPE, **WINDOW), ["x", "pending", "y"]),
+        (FactKind.TASK, Task(id="x", owner="y"), ["x", "open", "y"]),
+        (
+            FactKind.SESSION,
+            Session(id="x", identity="i", task="t", entitlement="e", **SCOPE, **WINDOW),
+            ["x", "open", "i"],
+        ),
+    ],
+)
+def test_every_fact_of_a_kind_is_one_line_of_its_list(kind: FactKind, fact: AnyFact, first: list[str]) -> None:
+    """By its id."""
+    lines = plain(facts_view(kind, [fact]))
+    assert (len(lines), lines[1].split()[:3]) == (2, first)
+
+
+def test_several_errors_are_told_each_before_its_own_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    """What helps against several in a row is said once."""
+    _ended(["one", "two", "three"], ["ask", "ask", "wait"])
+    assert capsys.readouterr().err.splitlines() == [
+        "error: one",
+        "error: two",
+        "hint: ask",
+        "error: three",
+        "hint: wait",
+    ]

@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = dict(commands(typer.main.get_command(command_line()), "pdp"))
 
 VERBS = {
-    "identity": "register owner suspend reinstate retire unowned show",
-    "entitlement": "grant narrow certify remove show",
-    "approval": "request approve reject withdraw show",
+    "identity": "register owner suspend reinstate retire unowned list show",
+    "entitlement": "grant narrow certify remove list show",
+    "approval": "request approve reject withdraw list show",
     "break-glass": "take",
-    "task": "open complete cancel show",
-    "session": "open renew narrow close delegate show",
+    "task": "open complete cancel list show",
+    "session": "open renew narrow close delegate list show",
     "revocation": "lift list",
     "review": "list show decide",
 }

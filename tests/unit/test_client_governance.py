@@ -245,6 +245,7 @@ def test_a_change_says_what_was_written(governance: Any, server: RecordingGovern
     """Revision, facts, and the id of the first."""
     change = governance.open_task()
     assert change == Change(1, (facts_pb2.Fact(task=facts_pb2.Task(id="t-made")),), already_done=False)
+    assert repr(change) == "Change(revision=1, facts=[task:t-made], already_done=False)"
     assert (change.id, governance.approve("a-1").id) == ("t-made", "")
 
 

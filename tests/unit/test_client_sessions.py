@@ -70,6 +70,30 @@ def test_a_session_is_closed_when_its_block_raises(governance: Governance, serve
     assert server.reasons("CloseSession") == ["the work failed: WorkError"]
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(KeyboardInterrupt, "told to stop: SIGINT"), (SystemExit, "the work failed: SystemExit")],
+)
+def test_a_session_interrupted_is_no_failure_of_the_work(
+    governance: Governance, server: RecordingGovernance, error: type[BaseException], reason: str
+) -> None:
+    """An exit of the block's own is none of a signal."""
+    with pytest.raises(error), governance.session(**SESSION):
+        raise error
+    assert server.reasons("CloseSession") == [reason]
+
+
+def test_a_signal_that_is_dealt_with_is_no_reason_of_later_ends(
+    governance: Governance, server: RecordingGovernance
+) -> None:
+    """An application may go on."""
+    with pytest.raises(SystemExit), governance.session(**SESSION):
+        signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(SystemExit), governance.session(**SESSION):
+        raise SystemExit
+    assert server.reasons("CloseSession") == ["told to stop: SIGTERM", "the work failed: SystemExit"]
+
+
 def test_a_refused_session_has_no_block(governance: Governance, server: RecordingGovernance) -> None:
     """Nothing was opened, so nothing is closed."""
     server.refuse("OpenSession", "APPROVAL_REQUIRED", "no approval", "request one", "policy:production")
@@ -325,8 +349,7 @@ def test_a_process_told_to_stop_closes_its_sessions(server: RecordingGovernance,
     assert program.reads() == "working"
     program.stop()
     assert program.ends() == (143, "")
-    (reason,) = server.reasons("CloseSession")
-    assert reason in {"the work failed: SystemExit", "the work failed: CancelledError"}
+    assert server.reasons("CloseSession") == ["told to stop: SIGTERM"]
 
 
 def test_concurrent_asyncio_sessions_are_all_closed(server: RecordingGovernance) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import get_args
 
 import pytest
-from google.protobuf import duration_pb2, timestamp_pb2
+from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +22,9 @@ from pdp.governance import commands as c
 from pdp.governance.table import COMMANDS
 
 texts = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=8)
-attributes: st.SearchStrategy[Attribute] = st.none() | st.booleans() | st.floats(allow_nan=False) | texts
+attributes: st.SearchStrategy[Attribute] = (
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | texts
+)
 STRATEGIES: dict[object, st.SearchStrategy[object]] = {
     str: texts,
     Instant: st.integers(0, 253_402_300_799_999_999_999).map(Instant),
@@ -109,6 +112,18 @@ WORST = {
         pb.NarrowSessionRequest(session_id="s", resources=["a:b\n"]),
         c.NarrowSession,
         "resources",
+    ),
+    "a number that JSON does not have": (
+        pb.OpenSessionRequest(
+            identity="i",
+            task="t",
+            entitlement="e",
+            actions=["a"],
+            resources=["a:b"],
+            constraints={"x": struct_pb2.ListValue(values=[struct_pb2.Value(number_value=math.inf)])},
+        ),
+        c.OpenSession,
+        "constraints.x",
     ),
     "a credential without a name": (
         pb.RetireIdentityRequest(identity_id="i", credentials=["a", ""], reason="r"),

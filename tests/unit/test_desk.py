@@ -31,7 +31,15 @@ from pdp.evidence.memory import MemoryEvidence
 from pdp.evidence.record import ChangeRecord
 from pdp.evidence.trace import Ids, parse_traceparent
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError
-from pdp.governance.commands import Command, CompleteTask, OpenTask, RetireIdentity, Revoke
+from pdp.governance.commands import (
+    Command,
+    CompleteTask,
+    DecideReview,
+    OpenTask,
+    RetireIdentity,
+    ReviewChoice,
+    Revoke,
+)
 from pdp.governance.desk import Asked, CommandRefusedError, Desk, Done, NotInForceError, UnlawfulPlanError
 from pdp.governance.refusal import Rule
 from pdp.governance.roles import Principal, Role
@@ -197,6 +205,14 @@ async def test_a_reason_that_is_mandatory_must_be_given(office: Office) -> None:
     with pytest.raises(UnlawfulPlanError, match="reason must not be empty") as caught:
         await office.do(command, asked("Revoke", reason=""))
     assert (caught.value.faults, office.store.commits) == ([("reason", "must not be empty")], 0)
+
+
+async def test_a_field_that_another_one_needs_must_be_given(office: Office) -> None:
+    """Nothing is looked up for a command that lacks it."""
+    command = DecideReview(review_id="entitlement:e-1", choice=ReviewChoice.KEEP)
+    with pytest.raises(UnlawfulPlanError, match="until is required to keep or narrow") as caught:
+        await office.do(command, asked("DecideReview"))
+    assert ([field for field, _ in caught.value.faults], office.store.commits) == (["until"], 0)
 
 
 async def test_an_unlawful_fact_is_named_field_by_field(office: Office) -> None:

@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from pdp.core.model import Instant, Put, Session, Task
+from pdp.core.model import (
+    AnyFact,
+    Approval,
+    Change,
+    Consent,
+    Drop,
+    FactKind,
+    Instant,
+    Put,
+    Revocation,
+    RevocationTarget,
+    Session,
+    Task,
+)
 from pdp.core.reasons import Code
 from pdp.evidence import session_record as module
 from pdp.evidence.record import AnyRecord, ChangeRecord
@@ -23,7 +36,7 @@ def change(revision: int, method: str, *, session: Session = OPENED) -> ChangeRe
     """Return the record of a change that writes a session, and something else."""
     return ChangeRecord(
         revision=revision,
-        changes=(Put(Task(id="t-1")), Put(session)),
+        changes=(Put(Task(id=session.task)), Put(session)),
         actor="release-manager",
         reason="the release",
         at=Instant(NOW + revision),
@@ -53,7 +66,7 @@ def test_decisions_are_counted_and_the_latest_are_told(tmp_path: Path) -> None:
 
 def test_changes_of_the_session_are_told_the_oldest_first(tmp_path: Path) -> None:
     """Whatever else they wrote."""
-    other = replace(OPENED, id="s-2")
+    other = replace(OPENED, id="s-2", task="t-2")
     journal = segments(
         tmp_path,
         [change(1, "OpenSession"), change(2, "OpenSession", session=other)],
@@ -116,3 +129,84 @@ def test_of_many_changes_the_latest_are_told(tmp_path: Path, monkeypatch: pytest
     )
     told = session_record(journal, OPENED, 0)
     assert ([one.revision for one in told.changes], told.allowed) == ([2, 3], 1)
+
+
+APPROVAL = replace(snapshot().approvals["a-1"], consents=(Consent(by="approver", at=NOW),))
+
+
+def wrote(revision: int, method: str, *changes: Change | AnyFact) -> ChangeRecord:
+    """Return the record of a change that writes or removes facts."""
+    puts = tuple(one if isinstance(one, Put | Drop) else Put(one) for one in changes)
+    return ChangeRecord(revision=revision, changes=puts, actor="operator", at=Instant(NOW + revision), method=method)
+
+
+def revocation(id_: str, target: RevocationTarget, target_id: str) -> Revocation:
+    """Return a revocation that is in force."""
+    return Revocation(id=id_, target=target, target_id=target_id, effective_at=NOW, reason="a leak")
+
+
+def told_of(journal: Path, approval: Approval | None = APPROVAL) -> list[int]:
+    """Return the revisions of the changes that are told of the session."""
+    return [one.revision for one in session_record(journal, OPENED, 0, approval).changes]
+
+
+def test_changes_of_its_approval_are_told_from_the_request_on(tmp_path: Path) -> None:
+    """Which lies before the session; what else was written before it is no part of its story."""
+    other = replace(APPROVAL, id="a-2")
+    journal = segments(
+        tmp_path,
+        [
+            wrote(1, "RequestApproval", APPROVAL),
+            wrote(2, "RequestApproval", other),
+            wrote(3, "OpenTask", Task(id="t-1")),
+        ],
+        [wrote(4, "Approve", APPROVAL), change(5, "OpenSession"), wrote(6, "Withdraw", APPROVAL)],
+    )
+    assert told_of(journal) == [1, 4, 5, 6]
+
+
+def test_changes_of_its_task_are_told_from_the_opening_on(tmp_path: Path) -> None:
+    """Of other tasks none."""
+    complete = [wrote(2, "CompleteTask", Task(id="t-1")), wrote(3, "CompleteTask", Task(id="t-2"))]
+    assert told_of(segments(tmp_path, [change(1, "OpenSession"), *complete]), None) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("target", "target_id", "told"),
+    [
+        (RevocationTarget.SESSION, "s-1", True),
+        (RevocationTarget.APPROVAL, "a-1", True),
+        (RevocationTarget.TASK, "t-1", True),
+        (RevocationTarget.ENTITLEMENT, "e-1", True),
+        (RevocationTarget.IDENTITY, "job", True),
+        (RevocationTarget.IDENTITY, "**", True),
+        (RevocationTarget.IDENTITY, "s-1", False),
+        (RevocationTarget.SESSION, "s-2", False),
+    ],
+)
+def test_revocations_of_what_it_rests_on_are_told_also_when_lifted(
+    tmp_path: Path, target: RevocationTarget, target_id: str, *, told: bool
+) -> None:
+    """The lift names the revocation alone, and may lie in a later segment."""
+    journal = segments(
+        tmp_path,
+        [change(1, "OpenSession"), wrote(2, "Revoke", revocation("r-1", target, target_id))],
+        [wrote(3, "LiftRevocation", Drop(FactKind.REVOCATION, "r-1"))],
+    )
+    assert told_of(journal) == ([1, 2, 3] if told else [1])
+
+
+def test_what_was_revoked_and_lifted_before_the_session_is_told_of_its_approval_alone(tmp_path: Path) -> None:
+    """The rest is of other sessions."""
+    of_task, of_approval = (
+        revocation("r-1", RevocationTarget.TASK, "t-1"),
+        revocation("r-2", RevocationTarget.APPROVAL, "a-1"),
+    )
+    lifts = [wrote(4, "LiftRevocation", Drop(FactKind.REVOCATION, "r-1"))]
+    lifts.append(wrote(5, "LiftRevocation", Drop(FactKind.REVOCATION, "r-2")))
+    journal = segments(
+        tmp_path,
+        [wrote(1, "RequestApproval", APPROVAL), wrote(2, "Revoke", of_task), wrote(3, "Revoke", of_approval)],
+        [*lifts, change(6, "OpenSession")],
+    )
+    assert told_of(journal) == [1, 3, 5, 6]

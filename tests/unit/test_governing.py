@@ -36,6 +36,8 @@ class Door:
         principal: Principal | None = OPERATOR,
         method: str = "CompleteTask",
         traceparent: str = "",
+        *,
+        dry_run: bool = False,
     ) -> object:
         """Call a method whose handler gives this answer, or raises it."""
 
@@ -47,7 +49,8 @@ class Door:
 
         handler: GovernedHandler = handle  # type: ignore[assignment]  # answers anything
         unary = Governed(self.evidence).method(method, pb.CompleteTaskRequest, handler)
-        return await unary.handle(pb.CompleteTaskRequest(), Call(method, principal=principal, traceparent=traceparent))
+        call = Call(method, principal=principal, traceparent=traceparent)
+        return await unary.handle(pb.CompleteTaskRequest(dry_run=dry_run), call)
 
     @property
     def records(self) -> list[AdministrationRecord]:
@@ -80,6 +83,21 @@ async def test_what_changed_nothing_is_recorded_as_permitted(answer: object) -> 
     await door.ask(answer, traceparent=TRACE)
     found = [(one.actor, one.role, one.method, one.outcome, one.traceparent) for one in door.records]
     assert found == [("security", "operator", "CompleteTask", PERMITTED, TRACE)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "dry_run", "why"),
+    [
+        (pb.CompleteTaskResponse(), True, "dry run"),
+        (pb.CompleteTaskResponse(revision=1, already_done=True), False, "already done"),
+        (pb.GetPrincipalResponse(), False, ""),
+    ],
+)
+async def test_a_command_that_changed_nothing_is_recorded_with_why(answer: object, *, dry_run: bool, why: str) -> None:
+    """So that nobody takes it for a change."""
+    door = Door()
+    await door.ask(answer, dry_run=dry_run)
+    assert [one.message for one in door.records] == [why]
 
 
 async def test_a_trace_that_is_none_is_not_recorded() -> None:

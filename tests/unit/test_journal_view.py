@@ -26,6 +26,10 @@ def told(record: Record) -> str:
             "admin   permitted  GetFact by security",
         ),
         (
+            {"method": "OpenTask", "actor": "security", "outcome": "permitted", "message": "dry run"},
+            "admin   permitted  OpenTask by security  dry run",
+        ),
+        (
             {
                 "method": "Approve",
                 "actor": "change-manager",
@@ -46,11 +50,12 @@ def test_a_call_says_what_became_of_it_and_who_called(record: Record, line: str)
     assert told({"kind": "administration", **record}) == line
 
 
-def test_a_change_says_by_which_method_it_was_made() -> None:
+def test_a_change_says_who_made_it_by_which_method() -> None:
     """And why."""
     change: Record = {"op": "put", "kind": "task", "id": "t-1"}
-    record: Record = {"kind": "change", "revision": 3, "changes": [change], "method": "OpenTask", "reason": "CHG-7"}
-    assert told(record) == "change  revision 3  put task:t-1  (OpenTask)  (CHG-7)"
+    record: Record = {"kind": "change", "revision": 3, "changes": [change], "method": "OpenTask"}
+    who: Record = {"actor": "release-manager", "reason": "CHG-7"}
+    assert told({**record, **who}) == "change  revision 3  put task:t-1  OpenTask by release-manager  (CHG-7)"
 
 
 def test_a_change_without_a_call_names_no_method() -> None:

@@ -18,12 +18,17 @@ from pdp.core.model import (
     Duration,
     Entitlement,
     FactKind,
+    Identity,
+    IdentityKind,
+    IdentityState,
     Instant,
     Put,
     Revocation,
     RevocationTarget,
     Session,
     SessionState,
+    Task,
+    TaskState,
 )
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Snapshot
@@ -40,7 +45,7 @@ MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
 ACTIONS, RESOURCES = ActionScope(["rows.*"]), ResourceScope(["database:**"])
 TRACED = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
 SESSION = Session(
-    id="s-1", identity="job", task="t-1", entitlement="e-1", approval="a-1", actions=ACTIONS, resources=RESOURCES,
+    id="s-1", identity="job", task="t-1", entitlement="e-0", approval="a-0", actions=ACTIONS, resources=RESOURCES,
     not_before=START, expires_at=Instant(START + HOUR),
 )  # fmt: skip
 APPROVAL = Approval(
@@ -57,6 +62,15 @@ REVOCATION = Revocation(
 )
 
 
+BASIS: tuple[AnyFact, ...] = (
+    Identity(id="job", kind=IdentityKind.CI_JOB, owner="team-a"),
+    Task(id="t-1"),
+    replace(ENTITLEMENT, id="e-0", certified_until=Instant(START + 1000 * HOUR)),
+    replace(APPROVAL, id="a-0", expires_at=Instant(START + 1000 * HOUR)),
+)
+"""What sessions rest on, which goes on for longer than any of them."""
+
+
 class World:
     """Facts, decision time and evidence, with lapses; verbs: `write`, `drop`, `use`, `wait`, `restart`."""
 
@@ -66,6 +80,8 @@ class World:
         self.snapshot = Snapshot()
         self.evidence = MemoryEvidence()
         self.lapses = self._made(None)
+        for fact in BASIS:
+            self.snapshot.put(fact)
 
     async def begin(self, mark: LapseMark | None = None) -> None:
         """Follow lapses from a mark."""
@@ -167,7 +183,7 @@ async def test_a_lapse_says_whose_access_it_was_and_which_span_wrote_the_fact(wo
     await world.write(SESSION)
     await world.wait(HOUR + 5)
     (record,) = world.evidence.lapses
-    assert (record.identity, record.task, record.approval, record.traceparent) == ("job", "t-1", "a-1", TRACED)
+    assert (record.identity, record.task, record.approval, record.traceparent) == ("job", "t-1", "a-0", TRACED)
     assert (record.about, record.at - record.ended_at) == ("session:s-1", 5)
 
 
@@ -213,6 +229,40 @@ async def test_what_a_change_has_ended_does_not_lapse(world: World, change: str)
         await world.write(replace(SESSION, expires_at=Instant(START + 1)))
     await world.wait(2 * HOUR)
     assert world.told() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Identity(id="job", kind=IdentityKind.CI_JOB, owner="team-a", state=IdentityState.RETIRED),
+        Task(id="t-1", state=TaskState.COMPLETED),
+        replace(SESSION, id="s-0", state=SessionState.CLOSED),
+        replace(REVOCATION, effective_at=START),
+        replace(REVOCATION, target=RevocationTarget.SESSION, target_id="s-1", effective_at=START),
+    ],
+)
+@pytest.mark.parametrize("idle", [None, Duration(30 * MINUTE)])
+async def test_a_session_that_ended_with_what_it_rests_on_does_not_lapse(
+    world: World, change: AnyFact, idle: Duration | None
+) -> None:
+    """What ended it is on record; time had nothing left to end, whenever somebody looks."""
+    child = replace(SESSION, parent="s-0", idle_timeout=idle)
+    await world.write(replace(SESSION, id="s-0", expires_at=Instant(START + 100 * HOUR)), child)
+    world.clock.advance(MINUTE)
+    await world.write(change)
+    await world.wait(2 * HOUR)
+    await world.restart(down=HOUR)
+    assert world.told() == []
+
+
+async def test_a_session_ends_by_time_alone_though_all_it_rests_on_ends_at_that_instant(world: World) -> None:
+    """Up to it the session could be used."""
+    end = Instant(START + HOUR)
+    basis = (replace(SESSION, id="s-0"), replace(ENTITLEMENT, id="e-0", certified_until=end))
+    await world.write(*basis, replace(SESSION, parent="s-0"), replace(REVOCATION, effective_at=end))
+    await world.wait(2 * HOUR)
+    told = [what for what, _, _ in world.told()]
+    assert told == ["entitlement_lapsed", "revocation_in_force", "session_expired", "session_expired"]
 
 
 async def test_a_fact_written_again_after_its_end_has_lapsed_all_the_same(world: World) -> None:

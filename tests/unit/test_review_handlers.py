@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from sessionpdp.v1 import governance_pb2 as pb
 
 from pdp.clock import ManualClock
-from pdp.core.model import AnyFact, Instant
+from pdp.core.model import AnyFact, Identity, IdentityKind, Instant, Task
 from pdp.core.snapshot import Snapshot
 from pdp.doors import review_handlers
 from pdp.doors.call import Call
@@ -24,7 +24,7 @@ from pdp.governance.desk import Desk
 from pdp.governance.review_queue import ReviewTimes
 from pdp.governance.roles import Principal, Role
 from pdp.state.memory import MemoryStore
-from tests.unit.test_review_queue import EMERGENCY_TAKEN, HOUR, NOW, SESSION
+from tests.unit.test_review_queue import EMERGENCY_TAKEN, ENTITLEMENT, HOUR, NOW, SESSION
 
 CALL, PERMIT = Call("ListReviews"), Permit(Principal(name="auditor"), Role.AUDITOR)
 
@@ -52,7 +52,12 @@ def book(tmp_path: Path) -> Iterator[UsageBook]:
 def handlers(book: UsageBook, *facts: AnyFact) -> ReviewHandlers:
     """Return the handlers over some facts."""
     snapshot, clock = Snapshot(), ManualClock(NOW)
-    for fact in facts:
+    for fact in (
+        Identity(id="worker", kind=IdentityKind.WORKLOAD, owner="team-a"),
+        Task(id="t-1"),
+        ENTITLEMENT,
+        *facts,
+    ):
         snapshot.put(fact)
     desk = Desk(MemoryStore(), snapshot, InForce(), clock, MemoryEvidence(), Ids(seed=b"x"))
     return ReviewHandlers(snapshot, clock.now, book, ReviewTimes(), CommandHandlers(desk))

@@ -16,6 +16,8 @@ from pdp.core.model import (
     Instant,
     Session,
     SessionState,
+    Task,
+    TaskState,
 )
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Snapshot
@@ -81,7 +83,8 @@ def used(*pairs: tuple[str, str], ago: int = HOUR, first: int = 200 * DAY) -> Us
 def due(fact: Reviewable, usage: UsageSummary = UNUSED, *facts: AnyFact, since: Instant = EVER) -> Review:
     """Return why the fact is due."""
     snapshot = Snapshot()
-    for one in (Identity(id="worker", kind=IdentityKind.WORKLOAD, owner="team-a"), *facts, fact):
+    basis = (Identity(id="worker", kind=IdentityKind.WORKLOAD, owner="team-a"), Task(id="t-1"), ENTITLEMENT)
+    for one in (*basis, *facts, fact):
         snapshot.put(one)
     return review_of(fact, usage, snapshot, NOW, TIMES, since)
 
@@ -124,11 +127,13 @@ def test_a_lapsed_certification_is_overdue_and_one_that_ends_soon_is_not() -> No
 
 
 @pytest.mark.parametrize(("record", "whom"), [("worker", "worker"), ("ci/**", "ci/job"), ("ci/**", "ci/**")])
-def test_entitlements_of_retired_identities_are_not_reviewed(record: str, whom: str) -> None:
+def test_entitlements_of_retired_identities_are_proposed_for_removal(record: str, whom: str) -> None:
     """Nobody can use them any more; a family's record stands for its members."""
     retired = Identity(id=record, kind=IdentityKind.WORKLOAD, state=IdentityState.RETIRED)
     fact = replace(ENTITLEMENT, identity=IdentityScope([whom]), certified_until=None)
-    assert due(fact, UNUSED, retired).causes == ()
+    review = due(fact, UNUSED, retired)
+    assert (review.causes, review.due) == ((ReviewCause.IDENTITY_RETIRED,), NOW)
+    assert propose(review, NOW) == Proposal(ReviewChoice.REMOVE, "its identity is retired")
 
 
 @pytest.mark.parametrize(
@@ -205,6 +210,23 @@ def test_a_session_broader_than_used_is_due() -> None:
 def test_a_session_that_is_over_young_reviewed_or_fits_is_not_due(change: dict[str, object]) -> None:
     """There is nothing to ask."""
     assert due(replace(SESSION, **change), used(BOTH[0])).causes == ()
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        Task(id="t-1", state=TaskState.COMPLETED),
+        Identity(id="worker", kind=IdentityKind.WORKLOAD, owner="team-a", state=IdentityState.RETIRED),
+        replace(SESSION, id="s-0", state=SessionState.CLOSED),
+        replace(ENTITLEMENT, certified_until=NOW),
+    ],
+)
+def test_a_session_that_cannot_act_any_more_is_neither_due_nor_narrowed(fact: AnyFact) -> None:
+    """What it rests on has ended; there is nothing left to narrow."""
+    review = due(replace(SESSION, parent="s-0"), used(BOTH[0]), replace(SESSION, id="s-0"), fact)
+    assert (review.causes, propose(review, NOW).choice) == ((), ReviewChoice.KEEP)
+    living = due(replace(SESSION, parent="s-0"), used(BOTH[0]), replace(SESSION, id="s-0"))
+    assert living.causes == (BROADER,)
 
 
 def test_what_is_not_told_apart_is_not_called_broad() -> None:

@@ -162,6 +162,7 @@ def test_an_emergency_lasts_as_long_as_is_allowed(limits: list[Limits], asked: D
     [
         (Limits(), [], "", "ask for at most 1h"),
         (Limits(break_glass_ttl=Duration(HOUR // 2)), [], "policy:cap", "ask for at most 30m"),
+        (Limits(break_glass_ttl=Duration(HOUR // 2 + 456_000_000)), [], "policy:cap", "ask for at most 30m"),
         (Limits(session_ttl=Duration(HOUR // 4)), [], "policy:cap", "ask for at most 15m"),
         (Limits(), [replace(READER, max_session_ttl=HOUR // 4)], "entitlement:reader", "ask for at most 15m"),
     ],

@@ -49,7 +49,7 @@ def granting(identity: str, id_: str = "new") -> GrantEntitlement:
 
 
 def test_what_is_granted_is_not_certified() -> None:
-    """Eligibility begins lapsed; who granted it is on record."""
+    """Eligibility begins lapsed, and nobody has reviewed it; who granted it is on record."""
     assert written(entitlements.grant(granting("agent"), view_of(OPERATOR))) == [
         Entitlement(
             id="new",
@@ -58,7 +58,6 @@ def test_what_is_granted_is_not_certified() -> None:
             resources=ROWS,
             max_session_ttl=HOUR,
             granted_by="platform-operator",
-            reviewed_at=NOW,
         )
     ]
 
@@ -92,7 +91,7 @@ def test_nothing_is_granted_over_another_entitlement() -> None:
 def test_an_entitlement_is_narrowed_where_something_is_said() -> None:
     """The rest stays, the certification with it."""
     command = NarrowEntitlement(entitlement_id="reader", actions=READ, max_session_ttl=HOUR)
-    expected = replace(READER, actions=READ, max_session_ttl=HOUR, reviewed_at=NOW)
+    expected = replace(READER, actions=READ, max_session_ttl=HOUR)
     assert written(entitlements.narrow(command, view_of(OPERATOR))) == [expected]
 
 

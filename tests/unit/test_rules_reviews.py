@@ -22,7 +22,6 @@ from pdp.core.model import (
     Session,
     SessionState,
 )
-from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Snapshot
 from pdp.core.wording import SECOND
@@ -30,6 +29,7 @@ from pdp.governance.commands import DecideReview, ReviewChoice
 from pdp.governance.refusal import Refused, Rule
 from pdp.governance.roles import Principal
 from pdp.governance.rules.reviews import decide
+from pdp.governance.table import COMMANDS
 from pdp.governance.view import Plan, View
 
 KEEP, NARROW, REMOVE = ReviewChoice.KEEP, ReviewChoice.NARROW, ReviewChoice.REMOVE
@@ -122,8 +122,15 @@ def test_an_entitlement_that_is_removed_is_gone() -> None:
 
 @pytest.mark.parametrize("choice", [KEEP, NARROW])
 def test_an_entitlement_persists_only_until_a_date(choice: ReviewChoice) -> None:
-    """For ever is the stale path itself."""
-    assert rules(outcome(ENTITLEMENT, "entitlement:e-1", choice, actions=READING)) == [Code.ENTITLEMENT_LAPSED]
+    """For ever is the stale path itself; what is removed, and what is no entitlement, needs none."""
+    asked = [
+        DecideReview(review_id="entitlement:e-1", choice=choice),
+        DecideReview(review_id="entitlement:e-1", choice=choice, until=UNTIL),
+        DecideReview(review_id="entitlement:e-1", choice=REMOVE),
+        DecideReview(review_id="session:s-1", choice=choice),
+    ]
+    lacking = ("until", "is required to keep or narrow an entitlement")
+    assert [[*COMMANDS[DecideReview].lacks(one)] for one in asked] == [[lacking], [], [], []]
 
 
 def test_an_emergency_that_is_kept_is_reviewed() -> None:

@@ -139,6 +139,7 @@ def planned(outcome: Plan | Refused) -> Session:
 def refusals(outcome: Plan | Refused) -> list[tuple[str, str]]:
     """Return rule and subject of what stands against it."""
     assert isinstance(outcome, Refused)
+    assert not any("; " in one.remedy for one in outcome.reasons)  # it is parted from the message by that
     return [(one.rule, one.about) for one in outcome.reasons]
 
 
@@ -222,6 +223,16 @@ def test_a_window_may_be_as_long_as_the_cap_and_no_longer() -> None:
     assert planned(sessions.open_session(asked, narrow)).expires_at == NOW + 20 * MINUTE
     outcome = sessions.open_session(changed(asked, ttl=Duration(20 * MINUTE + 1)), narrow)
     assert refusals(outcome) == [(Code.POLICY_LIMIT, "policy:production")]
+    assert told(outcome) == (
+        "policy `production` lets session `new` last until 2027-01-15T08:20:00Z at most",
+        "ask for at most 20m",
+    )
+
+
+def test_what_is_told_to_be_allowed_is_in_whole_seconds() -> None:
+    """So that who types it does not ask for a fraction too much."""
+    narrow = view(CONSENT, policies=(policy(Limits(session_ttl=Duration(20 * MINUTE + 456_000_001))),))
+    outcome = sessions.open_session(changed(OPEN, approval="consent", ttl=Duration(HOUR)), narrow)
     assert told(outcome) == (
         "policy `production` lets session `new` last until 2027-01-15T08:20:00Z at most",
         "ask for at most 20m",

@@ -230,10 +230,17 @@ def test_a_duration_is_a_sum_of_units(text: str, nanoseconds: int) -> None:
     assert parse_duration(text) == nanoseconds
 
 
-@pytest.mark.parametrize("text", ["", "0s", "10", "m", "1m1h", "-1s", "1.5s", "1 h", "٣s", "999999999999d"])
+@pytest.mark.parametrize("text", ["", "10", "m", "1m1h", "-1s", "1.5s", "1 h", "٣s", "999999999999d"])
 def test_what_is_no_positive_duration_is_refused(text: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(ValueError, match="is not a duration like `1h30m`, `90s` or `250ms`"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["0s", "0m0s"])
+def test_a_duration_of_nothing_is_refused_as_too_short(text: str) -> None:
+    """It is well written, so that saying how to write one would not help."""
+    with pytest.raises(ValueError, match="must be longer than 0s"):
         parse_duration(text)
 
 

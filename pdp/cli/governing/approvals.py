@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from pdp.cli.governing.lists import add_list
 from pdp.cli.governing.verbs import Verb, add_show, add_verb
 from pdp.core.model import FactKind
 from pdp.governance import commands as c
@@ -43,6 +44,7 @@ VERBS = (
         "withdraw",
         c.Withdraw,
         done="withdrawn",
+        did="withdrew",
         summary="Take back what was asked for, approved or not.",
         example='pdp approval withdraw change-1842 --reason "postponed"',
         follows="no session is allowed anything under it",
@@ -53,6 +55,7 @@ BREAK_GLASS = Verb(
     "take",
     c.TakeBreakGlass,
     done="taken",
+    did="took",
     summary="Act in an emergency without consent beforehand: approval, task and session in one step.",
     details="Only where a policy permits it; it is short, loud, and must be reviewed afterwards.",
     example=(
@@ -72,5 +75,6 @@ def add_to(group: typer.Typer, break_glass: typer.Typer) -> None:
     """Add the commands."""
     for verb in VERBS:
         add_verb(group, FactKind.APPROVAL, verb)
+    add_list(group, FactKind.APPROVAL, example="--state pending")
     add_show(group, FactKind.APPROVAL, "change-1842")
     add_verb(break_glass, "break-glass", BREAK_GLASS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from pdp.cli.governing.lists import add_list
 from pdp.cli.governing.verbs import Verb, add_show, add_verb
 from pdp.core.model import FactKind
 from pdp.governance import commands as c
@@ -52,4 +53,5 @@ def add_to(group: typer.Typer) -> None:
     """Add the commands."""
     for verb in VERBS:
         add_verb(group, FactKind.ENTITLEMENT, verb)
+    add_list(group, FactKind.ENTITLEMENT)
     add_show(group, FactKind.ENTITLEMENT, "deploy-shop")

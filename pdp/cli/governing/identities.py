@@ -7,6 +7,7 @@ from __future__ import annotations
 import typer
 
 from pdp.cli.connections import Door, administering, administration_of
+from pdp.cli.governing.lists import add_list
 from pdp.cli.governing.verbs import Verb, add_show, add_verb
 from pdp.cli.grouping import with_options
 from pdp.cli.helping import DOING_EXITS, help_text
@@ -94,4 +95,5 @@ def add_to(group: typer.Typer) -> None:
     for verb in VERBS:
         add_verb(group, FactKind.IDENTITY, verb)
     group.command("unowned", help=_UNOWNED_HELP)(unowned)
+    add_list(group, FactKind.IDENTITY, example="--state active")
     add_show(group, FactKind.IDENTITY, _DEPLOYER)

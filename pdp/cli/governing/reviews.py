@@ -4,19 +4,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from pdp.cli.connections import Door, administering, administration_of
-from pdp.cli.governing.verbs import Verb, add_verb
+from pdp.cli.governing.verbs import Verb, add_verb, carry_out
 from pdp.cli.grouping import with_options
 from pdp.cli.helping import DOING_EXITS, help_text
+from pdp.cli.manner import Manner
 from pdp.cli.options import Json
 from pdp.cli.terminal import show, show_json
+from pdp.cli.trouble import CommandError
+from pdp.core.model import FactKind
 from pdp.governance import commands as c
 
-Cause: TypeAlias = Literal["certification_due", "break_glass", "unused", "broader_than_used"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pdp.core.model import AnyFact
+
+Cause: TypeAlias = Literal["certification_due", "break_glass", "unused", "broader_than_used", "identity_retired"]
 """The words of `governance.review_queue.ReviewCause`, which is not loaded for them."""
 
 _REVIEW = "entitlement:deploy-shop"
@@ -42,6 +50,53 @@ DECIDE = Verb(
         "revision": "Decide only if it is still as it was at this revision, which `pdp review show` tells.",
     },
 )
+
+_DONE = {c.ReviewChoice.KEEP: "kept", c.ReviewChoice.NARROW: "narrowed", c.ReviewChoice.REMOVE: "removed"}
+_REMOVED = {
+    FactKind.ENTITLEMENT: "no session under it is allowed anything any more",
+    FactKind.APPROVAL: "it is revoked: no session is allowed anything under it",
+    FactKind.SESSION: "it is closed, and every session delegated from it has ended too",
+}
+
+
+def _decide(door: Door, manner: Manner, command: c.DecideReview, *, as_json: bool) -> None:
+    """Decide, and tell what has become of what was reviewed."""
+    from pdp.cli.change_view import changed_json, changed_view
+
+    kind, id_ = _kind_and_id(command.review_id)
+    certifies = kind is FactKind.ENTITLEMENT and command.choice is not c.ReviewChoice.REMOVE
+    if certifies and command.until is None:
+        message = "`--until` is missing"
+        raise CommandError(message, hint="until when the entitlement is certified, e.g. `--until +90d`")
+    with administering(door) as governance:
+        changed = carry_out(governance, command, manner, door)
+    if as_json:
+        show_json({"review_id": command.review_id, "choice": command.choice, **changed_json(changed)})
+        return
+    removed = command.choice is c.ReviewChoice.REMOVE
+    follows = _REMOVED[kind] if removed else "; ".join(_outcome(command.choice, changed.facts[0]))
+    show(changed_view(_DONE[command.choice], f"{kind} `{id_}`", changed, follows))
+
+
+def _outcome(choice: c.ReviewChoice, fact: AnyFact) -> Iterator[str]:
+    """Yield what has become of a fact that persists."""
+    from pdp.cli.fact_view import field_text
+    from pdp.core.model import Entitlement
+
+    if choice is c.ReviewChoice.NARROW:
+        yield f"narrowed to {field_text(fact, 'actions')} on {field_text(fact, 'resources')}"
+    if isinstance(fact, Entitlement):
+        yield f"kept until {field_text(fact, 'certified_until')}"
+
+
+def _kind_and_id(review_id: str) -> tuple[FactKind, str]:
+    """Return what is reviewed; raise CommandError for what does not say of which kind it is."""
+    kind, _, id_ = review_id.partition(":")
+    if kind not in _REMOVED:
+        message = f"`{review_id}` does not say what is reviewed: `entitlement:`, `approval:` or `session:` and its id"
+        raise CommandError(message, hint=f"write `entitlement:{review_id}`")
+    return FactKind(kind), id_
+
 
 _LIST_HELP = help_text(
     "List what is due for review, the most urgent first, with what the evidence of use suggests.",
@@ -97,6 +152,7 @@ def show_review(
     from pdp.cli.message_json import message_json
     from pdp.cli.review_view import review_view
 
+    _kind_and_id(id_)
     with administering(door) as governance:
         answer = governance.GetReview(governance_pb2.GetReviewRequest(review_id=id_), timeout=door.timeout_s)
     if as_json:
@@ -109,4 +165,4 @@ def add_to(group: typer.Typer) -> None:
     """Add the commands."""
     group.command("list", help=_LIST_HELP)(list_reviews)
     group.command("show", help=_SHOW_HELP)(show_review)
-    add_verb(group, "review", DECIDE)
+    add_verb(group, "review", DECIDE, _decide)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pdp.cli.connections import Door, administering, administration_of
+from pdp.cli.governing.lists import add_list
 from pdp.cli.governing.verbs import Verb, add_verb
 from pdp.cli.grouping import with_options
 from pdp.cli.helping import DOING_EXITS, help_text
@@ -21,6 +22,7 @@ _SAYS = {
     "idle_timeout": "Ends when not used for so long, e.g. `10m`.",
     "constraints": "Value that an attribute of the context may have, e.g. `region=eu`; may be given several times.",
 }
+_OPEN = "What nobody has closed stays `open`, also when its time is over: `pdp session show` tells what has ended."
 _FROM_NOW = "How long from now on, e.g. `30m`. Without it: as long as may be, at most an hour."
 
 VERBS = (
@@ -126,4 +128,5 @@ def add_to(group: typer.Typer) -> None:
     """Add the commands."""
     for verb in VERBS:
         add_verb(group, FactKind.SESSION, verb)
+    add_list(group, FactKind.SESSION, _OPEN, example="--state open")
     group.command("show", help=_SHOW_HELP)(show_session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from pdp.cli.governing.lists import add_list
 from pdp.cli.governing.verbs import Verb, add_show, add_verb
 from pdp.core.model import FactKind
 from pdp.governance import commands as c
@@ -42,4 +43,5 @@ def add_to(group: typer.Typer) -> None:
     """Add the commands."""
     for verb in VERBS:
         add_verb(group, FactKind.TASK, verb)
+    add_list(group, FactKind.TASK, example="--state open")
     add_show(group, FactKind.TASK, "release-7.4")

@@ -36,6 +36,8 @@ class Verb(NamedTuple):
     summary: str
     example: str
     """One or several, a line each."""
+    did: str = ""
+    """Its past, where that is not the participle: `took`."""
     details: str = ""
     follows: str = ""
     """What follows from it, where the facts do not say it."""
@@ -87,7 +89,7 @@ def _telling(noun: str, verb: Verb) -> Run:
         if as_json:
             show_json({f"{noun.replace('-', '_')}_id": id_, **changed_json(changed)})
         else:
-            show(changed_view(verb.done, f"{noun} `{id_}`", changed, verb.follows))
+            show(changed_view(verb.done, f"{noun} `{id_}`", changed, verb.follows, did=verb.did))
 
     return run
 

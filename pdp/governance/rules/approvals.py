@@ -17,7 +17,7 @@ from pdp.core.policy.model import ApprovalRequirement
 from pdp.core.policy.rules import Limit, Rules
 from pdp.core.reasons import Code
 from pdp.core.snapshot import in_force
-from pdp.core.wording import instant_text
+from pdp.core.wording import second_text
 from pdp.governance.commands import Approve, Reject, RequestApproval, Withdraw
 from pdp.governance.refusal import Refusal, Refused, Rule, refused
 from pdp.governance.roles import Role
@@ -114,7 +114,7 @@ def _against_request(approval: Approval, rules: Rules, view: View) -> Iterator[R
     if not approval.justification.strip():
         yield Refusal(Code.REQUEST_INVALID, "an approval needs a justification", "say what it is needed for", about)
     if approval.expires_at <= view.now:
-        message = f"the window would be over since {instant_text(approval.expires_at)}"
+        message = f"the window would be over since {second_text(approval.expires_at)}"
         yield Refusal(Code.APPROVAL_EXPIRED, message, "ask for a window that is not over", about)
     yield from _against_kind(rules.approvals)
     yield from against_ticket(approval.ticket, rules.approvals)
@@ -136,7 +136,7 @@ def _against_being_over(approval: Approval, view: View) -> Iterator[Refusal]:
         message = f"approval `{approval.id}` is revoked: {revocation.reason}"
         yield Refusal(Code.APPROVAL_REVOKED, message, _ASK_AGAIN, about)
     if approval.expires_at <= view.now:
-        message = f"the window of approval `{approval.id}` was over at {instant_text(approval.expires_at)}"
+        message = f"the window of approval `{approval.id}` was over at {second_text(approval.expires_at)}"
         yield Refusal(Code.APPROVAL_EXPIRED, message, _ASK_AGAIN, about)
 
 

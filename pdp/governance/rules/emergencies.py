@@ -17,7 +17,7 @@ from pdp.core.policy.rules import Limit, Rules
 from pdp.core.reasons import Code
 from pdp.core.scope import is_pattern
 from pdp.core.standing import End, latest_end
-from pdp.core.wording import duration_text
+from pdp.core.wording import duration_text, whole_seconds
 from pdp.governance.commands import TakeBreakGlass
 from pdp.governance.refusal import Refusal, Refused, Rule
 from pdp.governance.rules.basis import against_proposal
@@ -52,7 +52,7 @@ def take_break_glass(command: TakeBreakGlass, view: View) -> Plan | Refused:
 
 def _against_breaking(command: TakeBreakGlass, rules: Rules) -> Iterator[Refusal]:
     """Refuse where no policy asks for an approval at all, and where one asks for another kind."""
-    remedy = "open a session; where it asks for an approval, request one"
+    remedy = "open a session, and request an approval where it asks for one"
     if not rules.approvals:
         resources = "`, `".join(command.resources.patterns)
         message = f"no policy permits to break glass on `{resources}`"
@@ -121,7 +121,7 @@ def _against_taking(approval: Approval, session: Session, task: Task, view: View
 
 def _against_end(end: int, latest: End, view: View) -> Iterator[Refusal]:
     if end > latest.at > view.now:
-        allowed = duration_text(latest.at - view.now)
+        allowed = duration_text(whole_seconds(latest.at - view.now))
         kind, _, id_ = latest.about.partition(":")
         who = f"{kind} `{id_}` allows" if kind else "without a policy that says otherwise it is"
         message = f"the emergency would last {duration_text(end - view.now)}, {who} {allowed}"

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from pdp.core.model import Drop, Duration, Entitlement, FactKind, IdentityState, Put
 from pdp.core.reasons import Code
 from pdp.core.scope import IdentityScope
-from pdp.core.wording import SECOND, duration_text, instant_text
+from pdp.core.wording import SECOND, duration_text, second_text
 from pdp.governance.commands import CertifyEntitlement, GrantEntitlement, NarrowEntitlement, RemoveEntitlement
 from pdp.governance.refusal import Refusal, Refused, Rule
 from pdp.governance.rules.four_eyes import against_interest, ties
@@ -39,7 +39,6 @@ def grant(command: GrantEntitlement, view: View) -> Plan | Refused:
         resources=command.resources,
         max_session_ttl=command.max_session_ttl,
         granted_by=view.actor.name,
-        reviewed_at=view.now,
     )
     return view.plan(Put(entitlement))
 
@@ -56,7 +55,7 @@ def narrow(command: NarrowEntitlement, view: View) -> Plan | Refused:
         max_session_ttl=command.max_session_ttl or entitlement.max_session_ttl,
     )
     against = tuple(_against_wider(command, entitlement)) or tuple(against_no_change(entitlement, after))
-    return Refused(against) if against else view.plan(Put(replace(after, reviewed_at=view.now)))
+    return Refused(against) if against else view.plan(Put(after))
 
 
 def certify(command: CertifyEntitlement, view: View) -> Plan | Refused:
@@ -111,10 +110,10 @@ def _against_wider(command: NarrowEntitlement, entitlement: Entitlement) -> Iter
 def _against_until(command: CertifyEntitlement, view: View) -> Iterator[Refusal]:
     about, latest = f"entitlement:{command.entitlement_id}", view.now + LONGEST_CERTIFICATION
     if command.until <= view.now:
-        message = f"certified until {instant_text(command.until)} it would have lapsed already"
+        message = f"certified until {second_text(command.until)} it would have lapsed already"
         yield Refusal(Code.ENTITLEMENT_LAPSED, message, "certify until a later instant", about)
     if command.until > latest:
         most = duration_text(LONGEST_CERTIFICATION)
-        message = f"{instant_text(command.until)} is more than {most} ahead"
+        message = f"{second_text(command.until)} is more than {most} ahead"
         remedy = f"certify for at most {most}, and again then"
         yield Refusal(Code.POLICY_LIMIT, message, remedy, about)

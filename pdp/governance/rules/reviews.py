@@ -6,12 +6,12 @@ Rule 2: a review of what has changed since the reviewer looked is refused; so is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, count
 
 from msgspec.structs import replace
 
-from pdp.core.lawful import fault_of_text
+from pdp.core.lawful import Fault, fault_of_text
 from pdp.core.model import (
     Approval,
     ApprovalKind,
@@ -23,7 +23,6 @@ from pdp.core.model import (
     Session,
     SessionState,
 )
-from pdp.core.reasons import Code
 from pdp.governance.commands import (
     CertifyEntitlement,
     DecideReview,
@@ -39,6 +38,14 @@ from pdp.governance.rules.preconditions import in_state
 from pdp.governance.view import Plan, View
 
 _LOOK_AGAIN = "look at the review again, and decide on what it shows then"
+
+
+def lacks(command: DecideReview) -> Sequence[Fault]:
+    """Return that `until` is not there, where it is needed: certified for ever would be the stale path itself."""
+    of_entitlement = command.review_id.startswith(f"{FactKind.ENTITLEMENT}:")
+    if of_entitlement and command.choice is not ReviewChoice.REMOVE and command.until is None:
+        return [("until", "is required to keep or narrow an entitlement")]
+    return ()
 
 
 def decide(command: DecideReview, view: View) -> Plan | Refused:
@@ -75,11 +82,8 @@ def _reviewed(review_id: str, view: View) -> Entitlement | Approval | Session | 
 def _entitlement(fact: Entitlement, command: DecideReview, view: View) -> Plan | Refused:
     if command.choice is ReviewChoice.REMOVE:
         return entitlements.remove(RemoveEntitlement(entitlement_id=fact.id), view)
-    if command.until is None:
-        message = f"without a date entitlement `{fact.id}` would not be certified"
-        remedy = "name `until` when it is certified"
-        return refused(Code.ENTITLEMENT_LAPSED, message, remedy, f"entitlement:{fact.id}")
-    certified = entitlements.certify(CertifyEntitlement(entitlement_id=fact.id, until=command.until), view)
+    until = command.until or view.now  # `lacks` has asked for it; without it certification refuses what lapses at once
+    certified = entitlements.certify(CertifyEntitlement(entitlement_id=fact.id, until=until), view)
     if command.choice is ReviewChoice.KEEP:
         return certified
     narrowing = NarrowEntitlement(entitlement_id=fact.id, actions=command.actions, resources=command.resources)

@@ -16,7 +16,7 @@ from pdp.core.model import ApprovalKind, Duration, FactKind, Instant, Put, Sessi
 from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, ResourceScope, is_pattern
 from pdp.core.standing import End, latest_end
-from pdp.core.wording import duration_text, instant_text
+from pdp.core.wording import duration_text, second_text, whole_seconds
 from pdp.governance.commands import CloseSession, DelegateSession, NarrowSession, OpenSession, RenewSession
 from pdp.governance.refusal import Refusal, Refused, Rule, refused
 from pdp.governance.roles import Role
@@ -77,8 +77,8 @@ def renew(command: RenewSession, view: View) -> Plan | Refused:
         more = cap.at > session.expires_at
         return Refused((_beyond(session, cap, f"{_at_most(begin, cap)}, or {_OPEN_ANEW}" if more else _OPEN_ANEW),))
     if end <= session.expires_at:
-        message = f"session `{session.id}` lasts until {instant_text(session.expires_at)} already"
-        remedy = "ask for a longer ttl; to end the session sooner, narrow it"
+        message = f"session `{session.id}` lasts until {second_text(session.expires_at)} already"
+        remedy = "ask for a longer ttl, or narrow the session to end it sooner"
         return refused(Rule.ALREADY_EXISTS, message, remedy, f"session:{session.id}")
     return view.plan(Put(replace(session, expires_at=end)))
 
@@ -181,12 +181,12 @@ def _end(begin: Instant, ttl: Duration | None, cap: End) -> Instant:
 
 def _beyond(session: Session, cap: End, remedy: str) -> Refusal:
     kind, _, id_ = cap.about.partition(":")
-    message = f"{kind} `{id_}` lets session `{session.id}` last until {instant_text(cap.at)} at most"
+    message = f"{kind} `{id_}` lets session `{session.id}` last until {second_text(cap.at)} at most"
     return Refusal(Code.POLICY_LIMIT, message, remedy, cap.about)
 
 
 def _at_most(begin: Instant, cap: End) -> str:
-    return f"ask for at most {duration_text(cap.at - begin)}"
+    return f"ask for at most {duration_text(whole_seconds(cap.at - begin))}"
 
 
 def _against_taking_from(session: Session, view: View) -> Iterator[Refusal]:

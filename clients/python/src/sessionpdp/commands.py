@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Change:
     """What a command did.
 
@@ -43,6 +43,11 @@ class Change:
     def id(self) -> str:
         """Id of the first fact; empty if there is none."""
         return fact_id(self.facts[0]) if self.facts else ""
+
+    def __repr__(self) -> str:
+        """Name the facts as `kind:id`, in one line; whole, they take many."""
+        names = ", ".join(f"{fact.WhichOneof('fact')}:{fact_id(fact)}" for fact in self.facts)
+        return f"{type(self).__name__}(revision={self.revision}, facts=[{names}], already_done={self.already_done})"
 
 
 def fact_id(fact: facts_pb2.Fact) -> str:

@@ -93,7 +93,7 @@ class Governance(Commands[Change]):
     def reviews(self, *, cause: str = "", timeout: float | None = None) -> tuple[governance_pb2.Review, ...]:
         """Return what is to be reviewed, the most urgent first.
 
-        `cause`: `certification_due`, `break_glass`, `unused` or `broader_than_used`; empty: any.
+        `cause`: `certification_due`, `break_glass`, `unused`, `broader_than_used` or `identity_retired`; empty: any.
         """
         request = filled(governance_pb2.ListReviewsRequest, {"cause": cause})
         return tuple(self._ask(self._stub.ListReviews, request, timeout).reviews)

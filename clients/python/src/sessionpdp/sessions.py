@@ -38,6 +38,7 @@ _log = logging.getLogger("sessionpdp")
 _NOT_CLOSED: Final = "session `%s` could not be closed: %s"
 _DONE: Final = "the work is done"
 _NEVER_BEGUN: Final = "the opening was not completed"
+_TOLD_TO_STOP: Final = "told to stop: {}"
 _LEFT_OPEN: Final = "the process has ended"
 
 
@@ -385,4 +386,9 @@ def _is_overtaken(error: GovernanceError, reason: str) -> bool:
 
 
 def _failed(error: BaseException) -> str:
+    # To the tasks of a loop that SIGTERM ends, it is a cancellation.
+    if isinstance(error, SystemExit | asyncio.CancelledError) and SIGTERM.in_progress:
+        return _TOLD_TO_STOP.format("SIGTERM")
+    if isinstance(error, KeyboardInterrupt):
+        return _TOLD_TO_STOP.format("SIGINT")
     return f"the work failed: {type(error).__name__}"

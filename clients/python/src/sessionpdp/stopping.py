@@ -23,6 +23,8 @@ class Unwinding:
     """
 
     def __init__(self) -> None:
+        self.in_progress = False
+        """SIGTERM has come, and what was held then is being unwound."""
         self._holders = 0
         self._forking = threading.local()
         self._watches_forks = False
@@ -40,6 +42,7 @@ class Unwinding:
     def release(self) -> None:
         """Restore the default once the last holder is done."""
         self._holders -= 1
+        self.in_progress = self.in_progress and self._holders > 0
         in_main = threading.current_thread() is threading.main_thread()
         if in_main and not self._holders and self._is_in_force():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -49,6 +52,7 @@ class Unwinding:
 
     def _unwind(self, number: int, frame: FrameType | None) -> None:
         del number, frame
+        self.in_progress = True
         raise SystemExit(_STATUS)
 
     def _watch_forks(self) -> None:
@@ -67,7 +71,7 @@ class Unwinding:
 
     def _after_in_child(self) -> None:
         if self._forking.mask is not None:
-            self._holders = 0
+            self._holders, self.in_progress = 0, False
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._after_in_parent()
 

@@ -335,7 +335,7 @@ class Entitlement(_message.Message):
 
     @_builtins.property
     def reviewed_at(self) -> _timestamp_pb2.Timestamp:
-        """When somebody last granted, certified, narrowed or kept it."""
+        """When somebody last certified it, also by keeping or narrowing it in a review; absent: nobody has."""
 
     def __init__(
         self,

@@ -50,6 +50,8 @@ class _ReviewCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewCau
     """Not used for longer than `reviews.unused_after`."""
     REVIEW_CAUSE_BROADER_THAN_USED: _ReviewCause.ValueType  # 4
     """Broader than what was used."""
+    REVIEW_CAUSE_IDENTITY_RETIRED: _ReviewCause.ValueType  # 5
+    """An entitlement that is for nobody else."""
 
 class ReviewCause(_ReviewCause, metaclass=_ReviewCauseEnumTypeWrapper): ...
 
@@ -62,6 +64,8 @@ REVIEW_CAUSE_UNUSED: ReviewCause.ValueType  # 3
 """Not used for longer than `reviews.unused_after`."""
 REVIEW_CAUSE_BROADER_THAN_USED: ReviewCause.ValueType  # 4
 """Broader than what was used."""
+REVIEW_CAUSE_IDENTITY_RETIRED: ReviewCause.ValueType  # 5
+"""An entitlement that is for nobody else."""
 Global___ReviewCause: _TypeAlias = ReviewCause  # noqa: Y015
 
 class _ReviewChoice:
@@ -1798,7 +1802,9 @@ class DescribeSessionResponse(_message.Message):
     def usage(self) -> Global___Usage: ...
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
-        """What was written about it, the latest hundred, oldest first."""
+        """What was written: about it and its approval, also before it was opened, and since then about its task, and
+        revocations of what it rests on, lifted ones included. The latest hundred, oldest first.
+        """
 
     @_builtins.property
     def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___DecisionSummary]:
