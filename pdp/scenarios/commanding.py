@@ -64,6 +64,8 @@ class CommandReading(Decoding):
         if command is None:
             return None
         self._check_fields((*path, "with"), command, data.get("with"))
+        for field, message in row.lacks(command):
+            self.refuse((*path, "with", field), message)
         return CarryOut(command=command, principal=written.by, reason=written.reason, expect=expect)
 
     def _check_fields(self, path: Path, command: Command, given: Plain) -> None:

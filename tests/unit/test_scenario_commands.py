@@ -135,6 +135,10 @@ def test_a_command_without_a_name_of_its_own_is_named_for_who_asks_what(tmp_path
         ("{by: change-manager, command: approve, with: {approval_id: ''}}", "10:62: must not be empty"),
         ("{by: change-manager, command: reject, with: {approval_id: a}}", "10:3: is required by `reject`"),
         (
+            "{by: change-manager, command: decide_review, with: {review_id: 'entitlement:e', choice: keep}}",
+            "10:54: is required to keep or narrow an entitlement",
+        ),
+        (
             "{by: release-manager, command: renew_session, with: {session_id: s, ttl: long}}",
             "10:76: `long` is not a duration like `1h30m`, `90s` or `250ms`",
         ),
