@@ -23,6 +23,7 @@ from pdp.core.wording import SECOND
 from pdp.doors.callers import Callers
 from pdp.doors.decision_handlers import BatchBounds, DecisionHandlers
 from pdp.doors.decision_point import Bounds, DecisionPoint
+from pdp.doors.evidence_handlers import EvidenceHandlers
 from pdp.doors.fact_handlers import FactHandlers
 from pdp.doors.governance_handlers import CommandHandlers, ImportHandlers
 from pdp.doors.governing import Governed
@@ -31,21 +32,35 @@ from pdp.doors.health import HealthHandlers
 from pdp.doors.listening import listen
 from pdp.doors.principals import Principals
 from pdp.doors.reflection import handlers as reflection_handlers
+from pdp.doors.replay_handlers import ReplayHandlers
 from pdp.doors.review_handlers import ReviewHandlers
-from pdp.doors.services import DECISIONS, GOVERNANCE, HEALTH, decision_methods, governance_methods, health_methods
+from pdp.doors.services import (
+    DECISIONS,
+    EVIDENCE,
+    GOVERNANCE,
+    HEALTH,
+    decision_methods,
+    evidence_methods,
+    governance_methods,
+    health_methods,
+)
+from pdp.doors.shadow import watched_shadow
 from pdp.doors.story_handlers import StoryHandlers
 from pdp.doors.watching import WatchHub
 from pdp.evidence.disk import Disk
 from pdp.evidence.evidence import Evidence, EvidenceSettings
 from pdp.evidence.metrics import Gauges
 from pdp.evidence.record import LapseMark, LifecycleRecord
+from pdp.evidence.replay.apart import Sources
+from pdp.evidence.retention import Retention
 from pdp.evidence.trace import Ids
 from pdp.governance.desk import Desk
 from pdp.governance.lapses import Lapses
 from pdp.settings import Listener, Settings
 from pdp.state.document import Problem
-from pdp.state.policy_files import PolicyWatcher
-from pdp.state.policy_files import load as load_policies
+from pdp.state.policy_archive import PolicyArchive
+from pdp.state.policy_files import PolicyWatcher, compile_files
+from pdp.state.policy_files import read as read_policies
 from pdp.state.replica import Replica
 from pdp.state.sqlite import SqliteStore
 from pdp.state.store import Store, StoreUnusableError
@@ -92,7 +107,7 @@ class Sidecar:
         self._tasks: list[asyncio.Task[None]] = []
         self.health = HealthHandlers(
             {"": False, "readiness": False, "liveness": True, "policies": True, "evidence": True}
-            | {DECISIONS: False, GOVERNANCE: False}
+            | dict.fromkeys((DECISIONS, GOVERNANCE, EVIDENCE), False)
         )
         self._store: Store | None = None
         self.replica: Replica | None = None
@@ -107,7 +122,7 @@ class Sidecar:
         settings, limits = self.settings, self.settings.limits
         Path(settings.data_dir).mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240  # nothing is served yet
         if not self._fixed_policies:
-            self.snapshot.policies = load_policies([Path(directory) for directory in settings.policies])
+            self.snapshot.policies = self._kept_policies()
         store = await SqliteStore.open(settings.database, heartbeat_s=settings.state.heartbeat / SECOND)
         self._store = store
         recorded, lapsed = self._restore(await store.latest_time())
@@ -119,13 +134,14 @@ class Sidecar:
         watches = WatchHub(point, self.clock, limits.watches)
         self.watches = watches
         point.on_limited_use(watches.used)
+        self._decide_beside(point)
         replica.subscribe(self._state_changed)
         lapses = Lapses(self.snapshot, store, self.clock, self.evidence, self._ids, lapsed)
         replica.foresee(lapses.foresee)
         decisions = DecisionHandlers(point, watches, BatchBounds(items=limits.batch))
         desk = Desk(store, self.snapshot, replica, self.clock, self.evidence, self._ids)
         missing = await desk.record_missing(recorded)
-        await self._open_doors(decision_methods(decisions), self._governance(desk))
+        await self._open_doors({DECISIONS: decision_methods(decisions)}, self._administration(desk))
         await replica.start()
         self._run_forever(replica, lapses)
         self._post_health()
@@ -158,6 +174,26 @@ class Sidecar:
         if self.watches is not None:
             self.watches.touch_all()
 
+    def _kept_policies(self) -> PolicySet:
+        """Return the policies of the files, whose sources are kept first: what decides can be decided again."""
+        files = read_policies([Path(directory) for directory in self.settings.policies])
+        policies = compile_files(files)
+        PolicyArchive(self.settings.policy_archive).keep(files, policies.version)
+        return policies
+
+    def _decide_beside(self, point: DecisionPoint) -> None:
+        """Have the shadow policies, if there are any, decided beside those in force."""
+        directories = [Path(directory) for directory in self.settings.shadow_policies]
+        if not directories:
+            return
+
+        def loaded(version: str) -> None:
+            self._note("shadow_policies_loaded", {"version": version})
+
+        shadow, watcher = watched_shadow(directories, self.snapshot, loaded)
+        point.decide_beside(shadow)
+        self._start(watcher.run())
+
     def _restore(self, latest_commit: Instant) -> tuple[Revision, LapseMark | None]:
         """Go on with the uses and the time that earlier runs have on record; return the latest change and lapse."""
         used = self.evidence.start()
@@ -167,41 +203,47 @@ class Sidecar:
         self.clock.not_before(latest_commit)
         return used.revision, used.lapse
 
-    def _governance(self, desk: Desk) -> list[Method]:
+    def _administration(self, desk: Desk) -> Mapping[str, Sequence[Method]]:
         settings, snapshot, usage, commands = self.settings, self.snapshot, self.evidence.usage, CommandHandlers(desk)
-        return governance_methods(
-            Governed(self.evidence, settings.limits.calls),
+        governed = Governed(self.evidence, settings.limits.calls)
+        governance = governance_methods(
+            governed,
             commands,
             ImportHandlers(desk, settings.limits.facts),
             FactHandlers(desk, snapshot),
             ReviewHandlers(snapshot, desk.now, usage, settings.reviews, commands),
             StoryHandlers(snapshot, desk.now, usage, settings.journal_dir),
         )
+        sources = Sources(settings.journal_dir, settings.database, settings.policy_archive)
+        records = EvidenceHandlers(self.evidence.index, settings.journal_dir)
+        evidence = evidence_methods(governed, records, ReplayHandlers(sources))
+        return {GOVERNANCE: governance, EVIDENCE: evidence}
 
-    async def _open_doors(self, decisions: Sequence[Method], governance: Sequence[Method]) -> None:
+    async def _open_doors(
+        self, decisions: Mapping[str, Sequence[Method]], administration: Mapping[str, Sequence[Method]]
+    ) -> None:
         settings = self.settings
         callers = Callers(settings.decisions.callers, required=settings.decisions.tls is not None)
-        await self._open(DECISIONS, decisions, callers, settings.decisions, settings.decision_address(), "660")
+        await self._open(decisions, callers, settings.decisions, settings.decision_address(), "660")
         address = settings.administration_address()
         principals = Principals(
             settings.administration.principals, unix=address.startswith("unix:"), clock=self.clock.now
         )
-        await self._open(GOVERNANCE, governance, principals, settings.administration, address, "600")
+        await self._open(administration, principals, settings.administration, address, "600")
 
     async def _open(
-        self, name: str, methods: Sequence[Method], admits: Admits, listener: Listener, address: str, mode: str
+        self, served: Mapping[str, Sequence[Method]], admits: Admits, listener: Listener, address: str, mode: str
     ) -> None:
-        """Open one listener with a service, health and reflection."""
+        """Open one listener with its services, health and reflection."""
         door = GrpcDoor(admits, self.settings.limits.calls)
-        services = [name, HEALTH]
         server = await listen(
             address,
             int(listener.mode or mode, 8),
             listener.tls,
             [
-                door.service(name, methods),
+                *(door.service(name, methods) for name, methods in served.items()),
                 door.service(HEALTH, health_methods(self.health)),
-                *reflection_handlers(door, services),
+                *reflection_handlers(door, [*served, HEALTH]),
             ],
             self.settings.limits,
         )
@@ -214,7 +256,8 @@ class Sidecar:
         self._start(self._watch_health())
         directories = [Path(directory) for directory in self.settings.policies]
         if directories and not self._fixed_policies:
-            watcher = PolicyWatcher(directories, swap=self._policies_loaded, refuse=self._policies_refused)
+            keep = PolicyArchive(self.settings.policy_archive).keep
+            watcher = PolicyWatcher(directories, swap=self._policies_loaded, refuse=self._policies_refused, keep=keep)
             self._start(watcher.run())
 
     def _start(self, running: Coroutine[None, None, None]) -> None:
@@ -265,7 +308,7 @@ class Sidecar:
         fresh = replica.age() < self.settings.state.max_staleness * _WARN_AT
         ready = replica.check_readiness() is Readiness.READY and fresh
         self.health.set(
-            {"": ready, "readiness": ready, DECISIONS: ready, GOVERNANCE: ready}
+            dict.fromkeys(("", "readiness", DECISIONS, GOVERNANCE, EVIDENCE), ready)
             | {"policies": self._policies_good, "evidence": self.evidence.healthy}
         )
 
@@ -326,10 +369,15 @@ def _evidence_settings(settings: Settings) -> EvidenceSettings:
         max_buffered=journal.max_buffered,
         segment_bytes=journal.segment_bytes,
         flush_interval_s=journal.flush_interval / SECOND,
+        compress=journal.compress,
+        retention=Retention(keep_for=journal.keep_for, keep_bytes=journal.keep_bytes),
+        export_required=telemetry.required,
+        mask=tuple(journal.mask),
         version=VERSION,
         resource_attributes=dict(attributes),
         otlp_endpoint=telemetry.otlp_endpoint,
         otlp_insecure=telemetry.otlp_endpoint.startswith("http://"),
+        logs=telemetry.logs,
         resource_ids=telemetry.resource_ids,
         prometheus_port=telemetry.prometheus_port or None,
     )

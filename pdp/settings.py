@@ -5,7 +5,7 @@ A configuration file is YAML with the fields of `Settings`. Every setting has a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,11 +16,13 @@ from pdp.core.lawful import fault_of_text
 from pdp.core.model import Duration, Instant
 from pdp.core.scope import IdentityScope, PatternError, is_pattern
 from pdp.core.wording import SECOND
+from pdp.evidence.masking import MaskRule, complaints_about
 from pdp.governance.review_queue import ReviewTimes
 from pdp.governance.roles import Role
 from pdp.governance.tokens import is_hash
 from pdp.state.document import Document, DocumentError, Problem, parse_yaml
 from pdp.state.fields import decode
+from pdp.state.scalar_text import place_inside
 
 _L = TypeVar("_L", bound="Listener")
 
@@ -117,6 +119,14 @@ class Journal(Struct, frozen=True, kw_only=True):
     segment_bytes: int = 67_108_864
     flush_interval: Duration = Duration(SECOND // 20)
     """Longest time until a buffered record is on disk."""
+    compress: bool = True
+    """Whether sealed segments are compressed."""
+    keep_for: Duration | None = None
+    """Age of its last record at which a sealed segment is removed; None: never."""
+    keep_bytes: int | None = None
+    """What all segments may take before the oldest are removed; None: whatever they do."""
+    mask: list[MaskRule] = []
+    """Attributes of requests that are on record as digests only."""
 
 
 class Telemetry(Struct, frozen=True, kw_only=True):
@@ -130,6 +140,10 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     """Whether spans carry resource ids, which may be personal."""
     prometheus_port: int = 0
     """Port on loopback for metrics; 0: none."""
+    logs: bool = False
+    """Whether decisions, changes, lapses and administration are exported as log records too."""
+    required: bool = False
+    """Whether evidence that is not exported yet is kept, however long `journal.keep_for` and `keep_bytes` say."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -139,6 +153,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Where the database, the journal and the sockets are; made with mode 0700."""
     policies: list[str] = []
     """Directories of policies; the baseline always applies besides."""
+    shadow_policies: list[str] = []
+    """Directories of a second set, decided beside the one in force to record what it would change; changes nothing."""
     decisions: Listener = Listener()
     administration: Administration = Administration()
     limits: Limits = Limits()
@@ -161,6 +177,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         """The journal's segments."""
         return Path(self.data_dir) / "journal"
 
+    @property
+    def policy_archive(self) -> Path:
+        """The policy sets that were ever in force."""
+        return Path(self.data_dir) / "policies"
+
     def decision_address(self) -> str:
         """Where DecisionService listens."""
         return self.decisions.address or f"unix:{Path(self.data_dir).absolute() / 'pdp.sock'}"
@@ -172,12 +193,13 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 def load(path: Path) -> Settings:
     """Read a configuration file; raise DocumentError with every problem, or OSError."""
-    document = parse_yaml(path.read_bytes(), str(path))
+    content = path.read_bytes()
+    document, text = parse_yaml(content, str(path)), content.decode("utf-8-sig")
     settings, problems = decode(document, (), Settings, document.data)
     if settings is None or problems:
         raise DocumentError(tuple(problems))
     settings = _relative_to(settings, path.parent)
-    faults = tuple(_faults(settings, document))
+    faults = (*_faults(settings, document), *_faults_of_masks(settings.journal.mask, document, text))
     if faults:
         raise DocumentError(faults)
     return settings
@@ -185,7 +207,8 @@ def load(path: Path) -> Settings:
 
 def check(settings: Settings) -> Settings:
     """Return settings that did not come from a file, unless they contradict themselves; raise DocumentError."""
-    faults = tuple(_faults(settings, parse_yaml("{}", "settings")))
+    document = parse_yaml("{}", "settings")
+    faults = (*_faults(settings, document), *_faults_of_masks(settings.journal.mask, document, ""))
     if faults:
         raise DocumentError(faults)
     return settings
@@ -197,6 +220,7 @@ def _relative_to(settings: Settings, base: Path) -> Settings:
         settings,
         data_dir=str(base / settings.data_dir),
         policies=[str(base / directory) for directory in settings.policies],
+        shadow_policies=[str(base / directory) for directory in settings.shadow_policies],
         decisions=_listener_relative_to(settings.decisions, base),
         administration=_listener_relative_to(settings.administration, base),
     )
@@ -213,9 +237,10 @@ def _listener_relative_to(listener: _L, base: Path) -> _L:
 
 
 def _faults(settings: Settings, document: Document) -> Iterator[Problem]:
-    for directory in settings.policies:
-        if not Path(directory).is_dir():
-            yield document.problem(("policies",), f"`{directory}` is not a directory")
+    for name, directories in (("policies", settings.policies), ("shadow_policies", settings.shadow_policies)):
+        for directory in directories:
+            if not Path(directory).is_dir():
+                yield document.problem((name,), f"`{directory}` is not a directory")
     yield from _faults_of_listener("decisions", settings.decisions, settings.decision_address(), document)
     yield from _faults_of_listener(
         "administration", settings.administration, settings.administration_address(), document
@@ -238,18 +263,42 @@ def _faults(settings: Settings, document: Document) -> Iterator[Problem]:
 def _faults_of_values(settings: Settings, document: Document) -> Iterator[Problem]:
     if settings.state.max_staleness <= settings.state.heartbeat:
         yield document.problem(("state", "max_staleness"), "must be longer than `heartbeat`")
-    if not 0.0 <= settings.telemetry.sample_ratio <= 1.0:
-        yield document.problem(("telemetry", "sample_ratio"), "must be between 0 and 1")
-    endpoint = settings.telemetry.otlp_endpoint
-    if endpoint and not endpoint.startswith(_COLLECTORS):
-        yield document.problem(("telemetry", "otlp_endpoint"), f"`{endpoint}` must begin with `http://` or `https://`")
-    if not 0 <= settings.telemetry.prometheus_port <= _LAST_PORT:
-        yield document.problem(("telemetry", "prometheus_port"), f"must be between 0 and {_LAST_PORT}")
+    keep_bytes, segment_bytes = settings.journal.keep_bytes, settings.journal.segment_bytes
+    if keep_bytes is not None and keep_bytes < segment_bytes:
+        yield document.problem(("journal", "keep_bytes"), "must not be less than `segment_bytes`")
+    yield from _faults_of_telemetry(settings.telemetry, document)
     for group in ("limits", "journal", "reviews"):
         values: Struct = getattr(settings, group)
         for name in values.__struct_fields__:
-            if getattr(values, name) < 1:
+            value = getattr(values, name)
+            if type(value) is int and value < 1:
                 yield document.problem((group, name), "must be at least 1")
+
+
+def _faults_of_telemetry(telemetry: Telemetry, document: Document) -> Iterator[Problem]:
+    if not 0.0 <= telemetry.sample_ratio <= 1.0:
+        yield document.problem(("telemetry", "sample_ratio"), "must be between 0 and 1")
+    endpoint = telemetry.otlp_endpoint
+    if endpoint and not endpoint.startswith(_COLLECTORS):
+        yield document.problem(("telemetry", "otlp_endpoint"), f"`{endpoint}` must begin with `http://` or `https://`")
+    if telemetry.logs and not endpoint:
+        yield document.problem(("telemetry", "logs"), "needs `otlp_endpoint`: nothing would ever be exported")
+    if telemetry.required and not endpoint:
+        yield document.problem(("telemetry", "required"), "needs `otlp_endpoint`: nothing would ever be exported")
+    if not 0 <= telemetry.prometheus_port <= _LAST_PORT:
+        yield document.problem(("telemetry", "prometheus_port"), f"must be between 0 and {_LAST_PORT}")
+
+
+def _faults_of_masks(rules: Sequence[MaskRule], document: Document, text: str) -> Iterator[Problem]:
+    """Yield what is wrong with masks, in an expression at its own line and column."""
+    for number, rule in enumerate(rules):
+        for complaint in complaints_about(rule):
+            whole = document.problem(("journal", "mask", number, *complaint.path), complaint.message)
+            if complaint.line and rule.when is not None:
+                start, inside = (whole.line, whole.column), (complaint.line, complaint.column)
+                line, column = place_inside(text, start, rule.when, inside)
+                whole = replace(whole, line=line, column=column)
+            yield whole
 
 
 def _faults_of_listener(name: str, listener: Listener, address: str, document: Document) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import grpc
     from sessionpdp import PDP
+    from sessionpdp.v1.evidence_pb2_grpc import EvidenceServiceStub
     from sessionpdp.v1.governance_pb2_grpc import GovernanceServiceStub
 
 DEFAULT_DATA_DIR = Path("data")
@@ -185,9 +186,25 @@ def asking(door: Door) -> Iterator[PDP]:
 @contextmanager
 def administering(door: Door) -> Iterator[GovernanceServiceStub]:
     """Yield the stub of an administration door, whose calls carry the token; their errors become CommandError."""
+    from sessionpdp.v1.governance_pb2_grpc import GovernanceServiceStub  # noqa: PLC0415
+
+    with _administration(door) as channel:
+        yield GovernanceServiceStub(channel)
+
+
+@contextmanager
+def auditing(door: Door) -> Iterator[EvidenceServiceStub]:
+    """Yield the stub for what is on record, as `administering` does."""
+    from sessionpdp.v1.evidence_pb2_grpc import EvidenceServiceStub  # noqa: PLC0415
+
+    with _administration(door) as channel:
+        yield EvidenceServiceStub(channel)
+
+
+@contextmanager
+def _administration(door: Door) -> Iterator[grpc.Channel]:
     import grpc  # noqa: PLC0415  # gRPC takes longer to load than `--help` to print
     from sessionpdp.transport import Endpoint  # noqa: PLC0415
-    from sessionpdp.v1.governance_pb2_grpc import GovernanceServiceStub  # noqa: PLC0415
 
     from pdp.cli.bearer import carrying  # noqa: PLC0415
     from pdp.cli.refusals import refusal_of  # noqa: PLC0415
@@ -198,6 +215,6 @@ def administering(door: Door) -> Iterator[GovernanceServiceStub]:
         raise CommandError(message, hint="`--ca`, `--cert` and `--key` make the connection mTLS")
     with endpoint.channel() as channel:
         try:
-            yield GovernanceServiceStub(carrying(door.token, channel))
+            yield carrying(door.token, channel)
         except grpc.RpcError as error:
             raise refusal_of(error, door) from error

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pdp.core.model import Attribute
-    from pdp.evidence.journal_reader import Broken, Verification
+    from pdp.evidence.verifying import Broken, Verification, Verified
 
 Record: TypeAlias = "Mapping[str, Attribute]"
 """A line of the journal, as docs/evidence.md describes it."""
@@ -98,6 +98,10 @@ def verification_json(outcome: Verification) -> dict[str, object]:
         "segments": outcome.segments,
         "first_sequence": outcome.first_sequence,
         "last_hash": outcome.last_hash,
+        "seals": outcome.seals,
+        "sealed_until": outcome.sealed_until,
+        "removed_until": outcome.removed_until,
+        "key": outcome.key,
     }
 
 
@@ -115,10 +119,20 @@ def verification_view(outcome: Verification) -> RenderableType:
                 ("records", Text(_range(outcome.first_sequence, outcome.records))),
                 ("segments", Text(str(outcome.segments))),
                 ("last hash", Text(outcome.last_hash)),
+                ("sealed", Text(_sealed(outcome))),
             ]
         )
     )
     return Group(Text("intact", style=ALLOW), table)
+
+
+def _sealed(verified: Verified) -> str:
+    """Return what signatures vouch for."""
+    if not verified.key:
+        return "no: there is no key"
+    removed = f"; up to {verified.removed_until} removed, as a seal says" if verified.removed_until else ""
+    seals = f"{verified.seals} segment{'s' if verified.seals != 1 else ''} and the head"
+    return f"up to record {verified.sealed_until} ({seals}), by key {verified.key}{removed}"
 
 
 def _range(first: int, count: int) -> str:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +14,7 @@ import typer
 
 from pdp.cli.connections import DEFAULT_DATA_DIR
 from pdp.cli.helping import help_text
+from pdp.cli.journal_place import journal_in
 from pdp.cli.options import DataDir, Json
 from pdp.cli.terminal import show, show_json, show_text
 from pdp.cli.trouble import CommandError
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pdp.evidence.journal_reader import Entry
+    from pdp.evidence.signing import PublicKey
 
 _LINES = 10
 
@@ -51,7 +55,7 @@ def tail(
     from pdp.cli.journal_view import record_line
     from pdp.evidence.trouble import JournalDamagedError
 
-    directory = _journal(data_dir)
+    directory = journal_in(data_dir)
     try:
         for entry in _entries(directory, lines=lines, after=after, follow=follow):
             if as_json:
@@ -65,19 +69,31 @@ def tail(
 
 
 _VERIFY_HELP = help_text(
-    "Check that every record of the journal is what was written, in order, with none missing between.",
-    "A chain cannot show that its youngest records were cut off: note the last hash elsewhere and compare.",
-    examples=["pdp journal verify --data-dir /var/lib/pdp"],
+    "Check that every record of the journal is what was written, in order, with none missing, and every seal.",
+    "Who can write to the journal's directory can also sign it anew: give the public key from a copy kept elsewhere.",
+    examples=["pdp journal verify --data-dir /var/lib/pdp", "pdp journal verify --key /media/audit/signing.pub"],
     exits="0 intact, 1 broken, 2 error",
 )
 
 
-def verify(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False) -> None:
-    """Check the hash chain."""
+def verify(
+    *,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", help="Public key to trust, instead of `signing.pub` beside the journal.", metavar="FILE"),
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: Json = False,
+) -> None:
+    """Check the hash chain and the seals."""
     from pdp.cli.journal_view import verification_json, verification_view
-    from pdp.evidence.journal_reader import verify as verify_journal
+    from pdp.evidence.trouble import SigningKeyError
+    from pdp.evidence.verifying import verify as verify_journal
 
-    outcome = verify_journal(_journal(data_dir))
+    try:
+        outcome = verify_journal(journal_in(data_dir), None if key is None else _trusted(key))
+    except (SigningKeyError, OSError) as error:
+        raise CommandError(str(error)) from error
     if as_json:
         show_json(verification_json(outcome))
     else:
@@ -85,12 +101,45 @@ def verify(*, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False) -> No
     raise typer.Exit(int(isinstance(outcome, list)))
 
 
-def _journal(data_dir: Path) -> Path:
-    directory = data_dir / "journal"
-    if not directory.is_dir():
-        message = f"there is no journal in `{data_dir}`"
-        raise CommandError(message, hint="`--data-dir` says where the sidecar keeps its data")
-    return directory
+def _trusted(path: Path) -> PublicKey:
+    from pdp.evidence.signing import load_public_key
+
+    key = load_public_key(path)
+    if key is None:
+        message = f"there is no key at `{path}`"
+        raise CommandError(message)
+    return key
+
+
+_DIGEST_HELP = help_text(
+    "Print the digest that stands for a masked value in the records of this journal, to search for it.",
+    "Equal JSON values have equal digests: `1` is `1.0`, and the order of an object's members says nothing.",
+    examples=["pdp journal digest '\"somebody@shop.example\"'", "cat value.json | pdp journal digest -"],
+    exits="0 printed, 2 error",
+)
+
+
+def digest(
+    value: Annotated[str, typer.Argument(help="The value as JSON; `-` reads it from standard input.", metavar="VALUE")],
+    *,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Print a digest."""
+    from pdp.evidence.masking_key import load_key
+    from pdp.evidence.trouble import MaskingKeyError
+
+    try:
+        key = load_key(journal_in(data_dir))
+    except (MaskingKeyError, OSError) as error:
+        raise CommandError(str(error)) from error
+    if key is None:
+        message = f"the journal in `{data_dir}` masks nothing: it has no key"
+        raise CommandError(message, hint="the setting `journal.mask` says what is masked")
+    try:
+        show_text(key.digest(json.loads(sys.stdin.read() if value == "-" else value)) + "\n")
+    except (ValueError, RecursionError) as error:
+        message = "the value is not JSON"
+        raise CommandError(message, hint="text needs quotes of its own: '\"text\"'") from error
 
 
 def _entries(directory: Path, *, lines: int, after: int | None, follow: bool) -> Iterator[Entry]:
@@ -125,3 +174,4 @@ def add_to(journal: typer.Typer) -> None:
     """Add the commands."""
     journal.command("tail", help=_TAIL_HELP)(tail)
     journal.command("verify", help=_VERIFY_HELP)(verify)
+    journal.command("digest", help=_DIGEST_HELP)(digest)

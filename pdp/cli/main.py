@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from pdp.cli import administering, asking, journals, serving, testing
+from pdp.cli import administering, asking, journals, records, replaying, serving, testing
 from pdp.cli.governing import (
     administration,
     approvals,
@@ -53,6 +53,8 @@ def command_line() -> typer.Typer:
     policy, journal = _group("Check policies before they are in force."), _group("Read the journal of a sidecar.")
     testing.add_to(app, policy)
     journals.add_to(journal)
+    records.add_to(journal)
+    replaying.add_to(journal)
     serving.add_to(app)
     app.add_typer(policy, name="policy", rich_help_panel="Judge policies")
     app.add_typer(journal, name="journal", rich_help_panel="Run")

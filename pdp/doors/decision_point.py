@@ -25,6 +25,7 @@ from pdp.core.permissions import Permissions, permissions
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Readiness, Snapshot
 from pdp.doors.call import Call
+from pdp.doors.shadow import Shadow
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.trace import Ids, TraceContext, parse_traceparent
 from pdp.evidence.trouble import EvidenceError
@@ -100,10 +101,15 @@ class DecisionPoint:
         self._bounds = bounds or Bounds()
         self._waiting = 0
         self._counted: list[UseListener] = []
+        self._shadow: Shadow | None = None
 
     def on_limited_use(self, listener: UseListener) -> None:
         """Have a listener hear of every use that is limited."""
         self._counted.append(listener)
+
+    def decide_beside(self, shadow: Shadow) -> None:
+        """Record from now on where the shadow's policies would have answered otherwise; no answer changes by it."""
+        self._shadow = shadow
 
     async def check(self, request: Request, call: Call, traceparent: str = "") -> Answer:
         """Decide one request; an allow counts as a use."""
@@ -133,7 +139,8 @@ class DecisionPoint:
         """Record a decision that `ask` gave; if its evidence cannot be kept as it must be it is a deny, and says so."""
         started, answer = time.time_ns(), self._unrecorded(decision, call.traceparent)
         try:
-            written = self._evidence.record_decision(self._of(answer, request, call, started), durable=decision.durable)
+            record = self._of(answer, request, call, started, self._beside(decision, request))
+            written = self._evidence.record_decision(record, durable=decision.durable)
             if written is not None:
                 await asyncio.wait_for(asyncio.shield(written), self._remaining(call))
         except (EvidenceError, TimeoutError) as error:
@@ -215,7 +222,8 @@ class DecisionPoint:
     ) -> tuple[Answer, asyncio.Future[None] | None]:
         """Record a decision and count its use; raise EvidenceError having done neither."""
         answer = self._unrecorded(decision, traceparent or call.traceparent)
-        written = self._evidence.record_decision(self._of(answer, request, call, started), durable=decision.durable)
+        record = self._of(answer, request, call, started, self._beside(decision, request))
+        written = self._evidence.record_decision(record, durable=decision.durable)
         if isinstance(decision, Allow):
             snapshot = self._snapshot
             snapshot.record_use(decision.used_sessions, decision.used_approvals, decision.evaluated_at)
@@ -237,7 +245,13 @@ class DecisionPoint:
         parent = parse_traceparent(traceparent) if traceparent else None
         return Answer(decision, self._ids.decision_id(), self._ids.child(parent))
 
-    def _of(self, answer: Answer, request: Request, call: Call, started: int) -> DecisionRecord:
+    def _beside(self, decision: Decision, request: Request) -> Decision | None:
+        """Return what the shadow says otherwise, on the very state of the decision: before its use is counted."""
+        return None if self._shadow is None else self._shadow.otherwise(decision, request)
+
+    def _of(
+        self, answer: Answer, request: Request, call: Call, started: int, shadow: Decision | None = None
+    ) -> DecisionRecord:
         return DecisionRecord(
             decision_id=answer.decision_id,
             trace=answer.trace,
@@ -245,6 +259,7 @@ class DecisionPoint:
             caller=call.caller_id,
             request=request,
             decision=answer.decision,
+            shadow=shadow,
             started_at=Instant(started),
             ended_at=Instant(time.time_ns()),
         )

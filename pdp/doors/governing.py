@@ -25,7 +25,7 @@ from pdp.doors.call import Call
 from pdp.doors.grpc_door import Admission, Unary
 from pdp.evidence.record import AdministrationOutcome, AdministrationRecord
 from pdp.evidence.trace import parse_traceparent
-from pdp.evidence.trouble import EvidenceError, UsageUnavailableError
+from pdp.evidence.trouble import EvidenceError, IndexUnavailableError, UsageUnavailableError
 from pdp.governance.desk import AdministrationLog, CommandRefusedError, NotInForceError, UnlawfulPlanError
 from pdp.governance.roles import Principal, Role, role_required
 from pdp.governance.table import ROLES_OF
@@ -56,7 +56,7 @@ class Governed:
         self._admission = Admission(most_calls)
 
     def method(self, name: str, request: type[Message], handle: GovernedHandler) -> Unary:
-        """Return a method of GovernanceService, with its check before and its record behind it."""
+        """Return a method of the administration listener, with its check before and its record behind it."""
         roles = ROLES_OF.get(name, frozenset())
 
         async def governed(message: Message, call: Call) -> Message:
@@ -144,7 +144,7 @@ async def _in_the_doors_words(answering: Awaitable[Message]) -> Message:
         raise errors.PreconditionError(str(error)) from error
     except (store.StoreError, NotInForceError) as error:
         raise errors.UnavailableError(str(error)) from error
-    except UsageUnavailableError as error:
+    except (UsageUnavailableError, IndexUnavailableError) as error:
         raise errors.UnavailableError(str(error)) from error
     except EvidenceError as error:
         text = f"the change is in force, but its evidence is not on disk: {error}"

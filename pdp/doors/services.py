@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from grpc_health.v1 import health_pb2
-from sessionpdp.v1 import decision_pb2, governance_pb2
+from sessionpdp.v1 import decision_pb2, evidence_pb2, governance_pb2
 
 from pdp.doors.command_wire import request_type
 from pdp.doors.decision_handlers import DecisionHandlers
+from pdp.doors.evidence_handlers import EvidenceHandlers
 from pdp.doors.fact_handlers import FactHandlers
 from pdp.doors.governance_handlers import CommandHandlers, ImportHandlers
 from pdp.doors.governing import Governed
 from pdp.doors.grpc_door import Exchange, Method, ServerStream, Unary
 from pdp.doors.health import HealthHandlers
+from pdp.doors.replay_handlers import ReplayHandlers
 from pdp.doors.review_handlers import ReviewHandlers
 from pdp.doors.story_handlers import StoryHandlers
 from pdp.governance.commands import DecideReview
@@ -19,6 +21,7 @@ from pdp.governance.table import COMMANDS
 
 DECISIONS = "sessionpdp.v1.DecisionService"
 GOVERNANCE = "sessionpdp.v1.GovernanceService"
+EVIDENCE = "sessionpdp.v1.EvidenceService"
 HEALTH = "grpc.health.v1.Health"
 
 
@@ -58,6 +61,17 @@ def governance_methods(
         governed.method("ListRevocations", pb.ListRevocationsRequest, facts.list_revocations),
         governed.method("ListUnownedIdentities", pb.ListUnownedIdentitiesRequest, facts.list_unowned_identities),
         governed.method("GetPrincipal", pb.GetPrincipalRequest, facts.get_principal),
+    ]
+
+
+def evidence_methods(governed: Governed, handlers: EvidenceHandlers, replays: ReplayHandlers) -> list[Method]:
+    """Return the methods of EvidenceService."""
+    pb = evidence_pb2
+    return [
+        governed.method("ListRecords", pb.ListRecordsRequest, handlers.list_records),
+        governed.method("GetRecord", pb.GetRecordRequest, handlers.get_record),
+        governed.method("VerifyJournal", pb.VerifyJournalRequest, handlers.verify_journal),
+        governed.method("ReplayDecision", pb.ReplayDecisionRequest, replays.replay_decision),
     ]
 
 

@@ -26,6 +26,7 @@ from pdp.doors.governing import Permit
 from pdp.doors.looking_up import LookUps
 from pdp.doors.usage_wire import fill_usage
 from pdp.evidence.session_record import SessionRecord, session_record
+from pdp.evidence.trouble import JournalDamagedError
 from pdp.evidence.usage_summary import UsageSummary
 from pdp.governance.refusal import Refusal
 from pdp.governance.rules.basis import refusals
@@ -81,7 +82,7 @@ class StoryHandlers:
         used = self._usage.used_by(FactKind.SESSION, session.id)
         try:
             return used, session_record(self._journal, session, decisions, approval)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, JournalDamagedError) as error:
             text = f"the journal cannot be read: {error}"
             raise UnavailableError(text) from error
 

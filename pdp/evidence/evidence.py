@@ -14,11 +14,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter
 from prometheus_client import CollectorRegistry
 
-from pdp.core.model import Attribute
+from pdp.core.model import Attribute, Attributes, Instant
 from pdp.evidence.alarms import Alarms
+from pdp.evidence.archive import Archive
 from pdp.evidence.disk import Disk
+from pdp.evidence.due import Due
+from pdp.evidence.export_cursor import read_cursor
+from pdp.evidence.index.record_index import RecordIndex
 from pdp.evidence.journal import Journal, JournalStatus, Ledgers
 from pdp.evidence.log_line import decision_log_line
+from pdp.evidence.masking import MASKING_KEY_MADE, Masking, MaskRule
 from pdp.evidence.metrics import (
     Gauges,
     Metrics,
@@ -28,6 +33,8 @@ from pdp.evidence.metrics import (
     Sources,
     otlp_metrics,
 )
+from pdp.evidence.otlp_logs import LogMaker, LogSignal
+from pdp.evidence.outbox import Outbox
 from pdp.evidence.record import (
     AdministrationRecord,
     AnyRecord,
@@ -36,9 +43,10 @@ from pdp.evidence.record import (
     LapseRecord,
     LifecycleRecord,
 )
+from pdp.evidence.retention import Retention
 from pdp.evidence.spans import SpanMaker
 from pdp.evidence.tally import Tally
-from pdp.evidence.telemetry import Telemetry, otlp_spans
+from pdp.evidence.telemetry import Signal, SpanSignal, Telemetry, TelemetryStatus, otlp_spans
 from pdp.evidence.usage import Restored, UseLedger
 from pdp.evidence.usage_book import UsageBook
 
@@ -51,13 +59,23 @@ class EvidenceSettings(Struct, frozen=True, kw_only=True):
     max_buffered: int = 65_536
     segment_bytes: int = 64 * 1024 * 1024
     flush_interval_s: float = 0.05
+    compress: bool = True
+    """Compress segments that are sealed."""
+    retention: Retention = Retention()
+    """How long sealed segments are kept."""
+    export_required: bool = False
+    """Keep what has not been exported yet, whatever its age."""
+    mask: tuple[MaskRule, ...] = ()
+    """Attributes that must not be on record."""
     version: str = ""
     """Of this product, for spans."""
     resource_attributes: dict[str, str] = {}
     """What describes this process in telemetry: `service.name`, `service.instance.id`, …"""
     otlp_endpoint: str = ""
-    """Collector for spans and metrics; empty: none."""
+    """Collector for spans, metrics and logs; empty: none."""
     otlp_insecure: bool = False
+    logs: bool = False
+    """Export records as log records too."""
     max_span_backlog: int = 16_384
     resource_ids: bool = False
     """Put ids of protected resources on spans."""
@@ -96,15 +114,16 @@ class Evidence:
         self._ledger = UseLedger()
         self.usage = UsageBook()
         """What was used; see there for which thread may ask."""
-        self._journal = Journal(
-            settings.directory,
-            on_written=self._settled,
-            ledger=Ledgers(self._ledger, self.usage),
-            disk=disk,
-            max_buffered=settings.max_buffered,
-            segment_bytes=settings.segment_bytes,
-            flush_interval_s=settings.flush_interval_s,
+        exports = exporter is not None or bool(settings.otlp_endpoint)
+        self._outbox = Outbox(Due(settings.logs), most=settings.max_span_backlog) if exports else None
+        self.index = RecordIndex()
+        """Finds records; see there for which thread may ask."""
+        self._masking = Masking(settings.mask) if settings.mask else None
+        # INVARIANT: last, so that all others have had a segment before it is looked after.
+        self._archive = Archive(
+            compressed=settings.compress, retention=settings.retention, may_remove=self._can_do_without
         )
+        self._journal = self._make_journal(disk)
         self._tally = Tally(time.time_ns())
         self._alarms = Alarms()
         self._telemetry: Telemetry | None = None
@@ -114,14 +133,19 @@ class Evidence:
     def start(self) -> Restored:
         """Open the journal and begin; return what was used before. Needs a running event loop.
 
-        Raises what `Journal.open` raises, and OSError if the Prometheus port is taken.
+        Raises what `Journal.open` raises, MaskingKeyError, and OSError if the Prometheus port is taken.
         """
         self._telemetry = self._make_telemetry()
+        key_made = "" if self._masking is None else self._masking.start(self._settings.directory)
         self._journal.open()
+        if key_made:
+            self._note(MASKING_KEY_MADE, {"key": key_made})
         self.usage.start()
+        self.index.start()
+        self._archive.start()
         if self._telemetry is not None:
             self._telemetry.start()
-        sources = Sources(self._gauges, self._journal.status, lambda: self.spans_lost, lambda: self._alarms.taken)
+        sources = Sources(self._gauges, self._journal.status, self.telemetry_status, lambda: self._alarms.taken)
         self._metrics = Metrics(sources, self._resource, self._tally, self._readers())
         return self._ledger.restored
 
@@ -158,10 +182,9 @@ class Evidence:
         """Return how the journal is doing."""
         return self._journal.status()
 
-    @property
-    def spans_lost(self) -> int:
-        """Spans that could not be exported."""
-        return 0 if self._telemetry is None else self._telemetry.lost
+    def telemetry_status(self) -> TelemetryStatus:
+        """Return how the export is doing."""
+        return TelemetryStatus() if self._telemetry is None else self._telemetry.status()
 
     @property
     def prometheus_port(self) -> int | None:
@@ -177,8 +200,16 @@ class Evidence:
         """Write what is queued and export what is due, each for at most `timeout_s`; return records given up."""
         lost = await self._journal.close(timeout_s)
         await asyncio.to_thread(self.usage.close)
+        await asyncio.to_thread(self.index.close)
         await asyncio.to_thread(self._close_telemetry, timeout_s)
         return lost
+
+    def _can_do_without(self, sequence: int) -> bool:
+        """Return whether nobody needs the records up to this one any more; on the archive's thread."""
+        if not self.usage.flush():
+            return False
+        exported = read_cursor(self._settings.directory) if self._settings.export_required else sequence
+        return exported is not None and exported >= sequence
 
     def _close_telemetry(self, timeout_s: float) -> None:
         if self._telemetry is not None:
@@ -188,21 +219,46 @@ class Evidence:
         if self._metrics is not None:
             self._metrics.close(timeout_s)
 
+    def _make_journal(self, disk: Disk | None) -> Journal:
+        settings = self._settings
+        return Journal(
+            settings.directory,
+            on_written=self._settled,
+            ledger=Ledgers(self._ledger, self.usage, self.index, *self._exporting(), self._archive),
+            on_ended=self._archive.close,
+            disk=disk,
+            mask=None if self._masking is None else self._masking.applied,
+            max_buffered=settings.max_buffered,
+            segment_bytes=settings.segment_bytes,
+            flush_interval_s=settings.flush_interval_s,
+        )
+
+    def _exporting(self) -> Sequence[Outbox]:
+        return () if self._outbox is None else (self._outbox,)
+
+    def _note(self, name: str, attributes: Attributes) -> None:
+        self.record_lifecycle(LifecycleRecord(name=name, at=Instant(time.time_ns()), attributes=attributes))
+
     def _make_telemetry(self) -> Telemetry | None:
+        return None if self._outbox is None else Telemetry(self._outbox, self._signals())
+
+    def _signals(self) -> list[Signal]:
         settings, exporter = self._settings, self._exporter
-        if exporter is None and settings.otlp_endpoint:
-            exporter = otlp_spans(settings.otlp_endpoint, insecure=settings.otlp_insecure)
         if exporter is None:
-            return None
+            exporter = otlp_spans(settings.otlp_endpoint, insecure=settings.otlp_insecure)
         maker = SpanMaker(self._resource, settings.version, resource_ids=settings.resource_ids)
-        return Telemetry(exporter, maker, max_backlog=settings.max_span_backlog)
+        signals: list[Signal] = [SpanSignal(exporter, maker)]
+        if settings.logs and settings.otlp_endpoint:
+            logs = LogMaker(self._resource.attributes, settings.version, resource_ids=settings.resource_ids)
+            signals.append(LogSignal(settings.otlp_endpoint, logs))
+        return signals
 
     def _readers(self) -> list[MetricReader]:
         settings = self._settings
         readers: list[MetricReader] = []
         if settings.prometheus_port is not None:
             registry = CollectorRegistry()
-            readers.append(PrometheusReader(self._tally, self._resource, registry))
+            readers.append(PrometheusReader(self._tally, registry))
             self._endpoint = PrometheusEndpoint(registry, settings.prometheus_host, settings.prometheus_port)
         if settings.otlp_endpoint:
             exporter = otlp_metrics(settings.otlp_endpoint, insecure=settings.otlp_insecure)
@@ -213,8 +269,8 @@ class Evidence:
         """Hand records on to whoever builds on them; on the writer thread."""
         self._tally.count(records)
         self._alarms.hear(records)
-        if self._telemetry is not None:
-            self._telemetry.offer(records)
+        if self._outbox is not None:
+            self._outbox.offer(records)
         if self._decision_log is not None:
             for record in records:
                 if isinstance(record, DecisionRecord):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from pathlib import Path
 
 from pdp.evidence.disk import Disk, LocalDisk, SegmentFile
 
 
 class FaultyDisk:
-    """`LocalDisk` with verbs: `fill`, `break_`, `stall`, `mend`. They may be called from any thread."""
+    """`LocalDisk` with verbs: `fill`, `break_`, `stall`, `slow`, `mend`. They may be called from any thread."""
 
     def __init__(self) -> None:
         """Start healthy."""
@@ -20,6 +21,7 @@ class FaultyDisk:
         self._broken = False
         self._going = threading.Event()
         self._going.set()
+        self._delay_s = 0.0
         self.syncs = 0
         """How many syncs have succeeded."""
 
@@ -36,9 +38,13 @@ class FaultyDisk:
         """Let syncs hang until `mend`."""
         self._going.clear()
 
+    def slow(self, delay_s: float) -> None:
+        """Have every sync take so much longer, until `mend`."""
+        self._delay_s = delay_s
+
     def mend(self) -> None:
         """Work again."""
-        self._room, self._broken = None, False
+        self._room, self._broken, self._delay_s = None, False, 0.0
         self._going.set()
 
     def open(self, path: Path) -> SegmentFile:
@@ -65,8 +71,9 @@ class FaultyDisk:
         return taken
 
     def await_sync(self) -> None:
-        """Hang while stalled, then raise OSError if broken."""
+        """Hang while stalled, take as long as is said, then raise OSError if broken."""
         self._going.wait()
+        time.sleep(self._delay_s)
         self.check()
         self.syncs += 1
 

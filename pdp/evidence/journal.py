@@ -26,6 +26,7 @@ from pdp.evidence.disk import Disk, LocalDisk
 from pdp.evidence.journal_end import find_end
 from pdp.evidence.journal_writer import Durable, JournalWriter, Ledger
 from pdp.evidence.record import AnyRecord, LifecycleRecord
+from pdp.evidence.record_json import Mask
 from pdp.evidence.segment_log import SegmentLog
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError, JournalLockedError
 
@@ -83,6 +84,10 @@ def _ignore(_: Sequence[AnyRecord]) -> None:
     """Settle into nowhere."""
 
 
+def _do_nothing() -> None:
+    """End without a word."""
+
+
 class Journal:
     """One directory of segments with one writer. All methods belong to the event loop's thread."""
 
@@ -92,7 +97,9 @@ class Journal:
         *,
         on_written: Callable[[Sequence[AnyRecord]], None] = _ignore,
         ledger: Ledger | None = None,
+        on_ended: Callable[[], None] = _do_nothing,
         disk: Disk | None = None,
+        mask: Mask | None = None,
         max_buffered: int = 65_536,
         segment_bytes: int = 64 * 1024 * 1024,
         flush_interval_s: float = 0.05,
@@ -101,11 +108,15 @@ class Journal:
         """Take a directory; nothing is touched before `open`.
 
         `on_written` gets each record once, on the writer thread, when it is certain to count; it must not raise.
+        `on_ended` is called when nothing is written any more and the directory still locked, on a thread that may wait.
+        `mask` takes from a line what must not be on record, on the same thread.
         """
         self._directory = directory
         self._on_written = on_written
         self._ledger = Ledgers() if ledger is None else ledger
+        self._on_ended = on_ended
         self._disk = LocalDisk() if disk is None else disk
+        self._mask = mask
         self._max_buffered = max_buffered
         self._segment_bytes = segment_bytes
         self._flush_interval_s = flush_interval_s
@@ -133,7 +144,7 @@ class Journal:
         except BaseException:
             self._unlock()
             raise
-        self._log = SegmentLog(self._directory, self._disk, self._segment_bytes, end)
+        self._log = SegmentLog(self._directory, self._disk, self._segment_bytes, end, self._mask)
         outcome = _Outcome(self._loop, self._on_written, self._waiters, self._admit)
         interval, wall = self._flush_interval_s, self._wall
         self._writer = JournalWriter(self._log, outcome, self._ledger, flush_interval_s=interval, wall=wall)
@@ -210,6 +221,7 @@ class Journal:
         if self._lost:
             _LOG.error("the journal was closed with %d records that could not be written", self._lost)
         if ended:
+            await asyncio.to_thread(self._on_ended)
             self._unlock()
         return self._lost
 

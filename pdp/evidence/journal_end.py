@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from pdp.evidence.disk import sync_directory
 from pdp.evidence.record_json import hash_of
-from pdp.evidence.segments import ChainEnd, segments_of
+from pdp.evidence.segments import ChainEnd, is_finished, read_segment, segments_of
 
 
 class Repair(Struct, frozen=True):
@@ -34,6 +34,8 @@ def find_end(directory: Path) -> tuple[ChainEnd, Repair | None]:
     if not segments:
         return ChainEnd(), None
     last = segments[-1]
+    if is_finished(last):
+        return ChainEnd(*_end_of_earlier(segments)), None
     data = last.read_bytes()
     size, link = _last_record(data)
     repair = _repair(last, data, size) if size != len(data) else None
@@ -46,7 +48,7 @@ def find_end(directory: Path) -> tuple[ChainEnd, Repair | None]:
 def _end_of_earlier(segments: Sequence[Path]) -> tuple[int, str]:
     """Return the last record of the youngest segment that has one: a crash may leave the last segment empty."""
     for segment in reversed(segments):
-        _, link = _last_record(segment.read_bytes())
+        _, link = _last_record(read_segment(segment))
         if link is not None:
             return link
     empty = ChainEnd()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pdp.core.decision import Allow
 from pdp.core.model import Attribute
+from pdp.evidence.decision_json import basis_of
 from pdp.evidence.record import DecisionRecord
-from pdp.evidence.record_json import basis_of
 
 
 def decision_log_line(record: DecisionRecord) -> dict[str, Attribute]:

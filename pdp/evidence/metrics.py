@@ -31,8 +31,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from pdp.evidence import names
 from pdp.evidence.journal import JournalStatus
+from pdp.evidence.prometheus_durations import DurationCollector
 from pdp.evidence.record import AnyRecord
 from pdp.evidence.tally import Tally
+from pdp.evidence.telemetry import TelemetryStatus
 
 
 class Gauges(Struct, frozen=True):
@@ -49,7 +51,7 @@ class Sources(Struct, frozen=True):
 
     gauges: Gauges
     journal: Callable[[], JournalStatus]
-    spans_lost: Callable[[], int]
+    telemetry: Callable[[], TelemetryStatus]
     break_glass_taken: Callable[[], int]
 
 
@@ -67,12 +69,12 @@ class _WithDurations(MetricReader):
         super()._receive_metrics(whole, timeout_millis, **kwargs)  # type: ignore[safe-super]  # the reader's own
 
 
-class PrometheusReader(_WithDurations, PrometheusMetricReader):
+class PrometheusReader(PrometheusMetricReader):
     """Serves to a Prometheus registry."""
 
-    def __init__(self, tally: Tally, resource: Resource, registry: CollectorRegistry) -> None:
+    def __init__(self, tally: Tally, registry: CollectorRegistry) -> None:
         """Register with `registry`."""
-        self.tally, self.resource = tally, resource
+        registry.register(DurationCollector(tally))
         super().__init__(registry=registry, disable_target_info=True, scope_info_enabled=False)
 
 
@@ -155,11 +157,16 @@ def _observe_calls(meter: Meter, tally: Tally) -> None:
     def lapses(_: CallbackOptions) -> Iterator[Observation]:
         return tally.lapses()
 
+    def shadow(_: CallbackOptions) -> Iterator[Observation]:
+        return tally.shadow_differences()
+
     meter.create_observable_counter(names.DECISIONS, [decisions], description="decisions by outcome and primary code")
     meter.create_observable_counter(
         names.ADMINISTRATION, [administration], description="administrative calls by method and outcome"
     )
     meter.create_observable_counter(names.LAPSES, [lapses], description="access that ended by time alone, by what")
+    differences = "decisions that the shadow policies would have answered otherwise, by both primary codes"
+    meter.create_observable_counter(names.SHADOW_DIFFERENCES, [shadow], description=differences)
 
 
 def _observe_state(meter: Meter, gauges: Gauges) -> None:
@@ -183,7 +190,15 @@ def _observe_evidence(meter: Meter, sources: Sources) -> None:
     _gauge(meter, names.JOURNAL_LAG, "s", "age of the oldest record not yet confirmed on disk", lag)
     _sum(meter, names.JOURNAL_ERRORS, "failed attempts to write the journal", errors)
     _sum(meter, names.BREAK_GLASS_TAKEN, "break-glasses that were taken", sources.break_glass_taken)
-    _sum(meter, names.TELEMETRY_LOST, "spans that could not be exported", sources.spans_lost)
+    _observe_telemetry(meter, sources.telemetry)
+
+
+def _observe_telemetry(meter: Meter, status: Callable[[], TelemetryStatus]) -> None:
+    _sum(meter, names.TELEMETRY_EXPORTED, "records acknowledged by the collector", lambda: status().exported)
+    _sum(meter, names.TELEMETRY_LOST, "records due that were never exported", lambda: status().lost)
+    _sum(meter, names.TELEMETRY_FAILURES, "attempts to export that failed", lambda: status().failures)
+    behind = "records of the journal behind the last one up to which all that is due was exported"
+    _gauge(meter, names.TELEMETRY_BEHIND, "", behind, lambda: status().behind)
 
 
 def _gauge(meter: Meter, name: str, unit: str, description: str, value: Callable[[], float]) -> None:

@@ -32,6 +32,8 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, gc=False):
     """Who asked; empty if the transport does not say."""
     request: Request
     decision: Decision
+    shadow: Decision | None = None
+    """What the shadow policies would have answered, where that is another primary reason."""
     started_at: Instant
     """Wall clock, as `ended_at`; the decision's own clock is `decision.evaluated_at`."""
     ended_at: Instant

@@ -9,20 +9,34 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from pdp.core.decision import Allow, Deny
-from pdp.core.model import NO_ATTRIBUTES, Attribute, Attributes, Credential, Instant, Request
-from pdp.core.reasons import Denial
+from pdp.core.model import NO_ATTRIBUTES, Attribute, Attributes
 from pdp.core.scope import Scope
 from pdp.evidence.administration_json import AdministrationJson, administration_json
+from pdp.evidence.decision_json import (
+    ReasonJson,
+    RequestJson,
+    ShadowJson,
+    UsesJson,
+    basis_of,
+    optional_text,
+    reasons_json,
+    request_json,
+    shadow_json,
+    uses_json,
+)
+from pdp.evidence.due import has_span
 from pdp.evidence.fact_json import change_json
 from pdp.evidence.instants import instant_text
 from pdp.evidence.lapse_json import LapseJson, lapse_json
+from pdp.evidence.links import LinkJson, links_of
 from pdp.evidence.record import (
     AdministrationRecord,
     AnyRecord,
@@ -39,64 +53,6 @@ GENESIS = "0" * 64
 
 _HASH_MEMBER = b',"hash":"'
 _HASH_TAIL = len(_HASH_MEMBER) + 64 + len(b'"}')
-
-
-class CredentialJson(Struct, frozen=True, omit_defaults=True, gc=False):
-    """What a request knew of the credential; never the credential."""
-
-    id: str = ""
-    issuer: str = ""
-    subject: str = ""
-    issued_at: str | None = None
-    expires_at: str | None = None
-
-
-class RequestJson(Struct, frozen=True, omit_defaults=True, gc=False):
-    """All that `decide` was asked."""
-
-    subject: str
-    action: str
-    resource: str
-    session_id: str = ""
-    task_id: str = ""
-    context: Attributes = NO_ATTRIBUTES
-    credential: CredentialJson | None = None
-    subject_type: str = ""
-    subject_properties: Attributes = NO_ATTRIBUTES
-    action_properties: Attributes = NO_ATTRIBUTES
-    resource_properties: Attributes = NO_ATTRIBUTES
-    at_least_revision: int = 0
-    request_id: str = ""
-
-
-class ReasonJson(Struct, frozen=True, omit_defaults=True, gc=False):
-    """One reason; `revocation_id` names what overrode."""
-
-    code: str
-    message: str = ""
-    subject_of_reason: str = ""
-    revocation_id: str = ""
-
-
-class UsesJson(Struct, frozen=True, omit_defaults=True, gc=False):
-    """What an allow used once."""
-
-    sessions: tuple[str, ...] = ()
-    approvals: tuple[str, ...] = ()
-    entitlements: tuple[str, ...] = ()
-    """Where there are several: the session's own, and those of the sessions it was delegated by."""
-
-
-class BasisJson(Struct, frozen=True, gc=False):
-    """Ids of the facts an answer was traced to; empty where there is none."""
-
-    identity_id: str = ""
-    owner: str = ""
-    session_id: str = ""
-    task_id: str = ""
-    approval_id: str = ""
-    ticket: str = ""
-    entitlement_id: str = ""
 
 
 class DecisionJson(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -133,6 +89,17 @@ class DecisionJson(Struct, frozen=True, omit_defaults=True, gc=False):
     reconsider_at: str | None = None
     uses: UsesJson | None = None
     omitted: str = ""
+    caller_may_ask: tuple[str, ...] | None = None
+    """The patterns of the subjects that the caller may ask about; None without a caller."""
+    shadow: ShadowJson | None = None
+    """Where the shadow policies would have answered something else."""
+    masked: tuple[str, ...] = ()
+    """Paths of the attributes of the request that stand as digests; see `masking`."""
+    identity_kind: str = ""
+    approval_kind: str = ""
+    sampled: bool = False
+    links: tuple[LinkJson, ...] = ()
+    """Of a decision that has a span."""
 
 
 class ChangeJson(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -152,6 +119,8 @@ class ChangeJson(Struct, frozen=True, omit_defaults=True, gc=False):
     span_id: str = ""
     parent_span_id: str = ""
     role: str = ""
+    duration_ns: int = 0
+    sampled: bool = False
 
 
 class LifecycleJson(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -166,16 +135,26 @@ class LifecycleJson(Struct, frozen=True, omit_defaults=True, gc=False):
     attributes: Attributes = NO_ATTRIBUTES
 
 
-def line_of(record: AnyRecord, sequence: int, previous: str) -> tuple[bytes, str]:
+Document: TypeAlias = DecisionJson | ChangeJson | AdministrationJson | LapseJson | LifecycleJson
+"""A line's members, but for its hash."""
+
+Mask: TypeAlias = Callable[[DecisionJson], DecisionJson]
+"""Returns a line without what must not be on record; may raise TypeError or ValueError."""
+
+
+def line_of(record: AnyRecord, sequence: int, previous: str, mask: Mask | None = None) -> tuple[bytes, str]:
     """Return the line, line feed included, and its hash.
 
     What cannot be said in JSON (a lone surrogate, a value of no JSON type) neither stops the journal nor is lost
     without a word: a decision is written without context and properties, any other record as `record_unwritable`.
     """
     try:
-        body = _ENCODE(_document(record, sequence, previous))
+        document = document_of(record, sequence, previous)
+        if mask is not None and isinstance(document, DecisionJson):
+            document = mask(document)
+        body = _ENCODE(document)
     except _UNSAYABLE as error:
-        body = _reduced(record, sequence, previous, ascii(str(error)))
+        body = _reduced(record, sequence, previous, ascii(str(error)), mask)
     hash_ = hashlib.sha256(body).hexdigest()
     return b'%b,"hash":"%b"}\n' % (body[:-1], hash_.encode()), hash_
 
@@ -190,25 +169,8 @@ def hash_of(line: bytes) -> tuple[str, str]:
     return claimed, hashlib.sha256(line[:-_HASH_TAIL] + b"}").hexdigest()
 
 
-def basis_of(record: DecisionRecord) -> BasisJson:
-    """Return the ids of what the decision was traced to; of a fact not found, the id the request asked for."""
-    basis, request = record.decision.basis, record.request
-    identity, session, task = basis.identity, basis.session, basis.task
-    approval, entitlement = basis.approval, basis.entitlement
-    return BasisJson(
-        "" if identity is None else identity.id,
-        "" if identity is None else identity.owner,
-        request.session if session is None else session.id,
-        task.id if task is not None else (request.task if session is None else session.task),
-        approval.id if approval is not None else ("" if session is None else session.approval),
-        "" if approval is None else approval.ticket,
-        entitlement.id if entitlement is not None else ("" if session is None else session.entitlement),
-    )
-
-
-def _document(
-    record: AnyRecord, sequence: int, previous: str
-) -> DecisionJson | ChangeJson | AdministrationJson | LapseJson | LifecycleJson:
+def document_of(record: AnyRecord, sequence: int, previous: str) -> Document:
+    """Return the members of a record's line."""
     if isinstance(record, DecisionRecord):
         return _decision(record, sequence, previous)
     if isinstance(record, ChangeRecord):
@@ -223,7 +185,6 @@ def _document(
 
 def _decision(record: DecisionRecord, sequence: int, previous: str) -> DecisionJson:
     decision, trace, basis = record.decision, record.trace, basis_of(record)
-    allowed = isinstance(decision, Allow)
     return DecisionJson(
         SCHEMA_VERSION,
         sequence,
@@ -233,9 +194,9 @@ def _decision(record: DecisionRecord, sequence: int, previous: str) -> DecisionJ
         trace.trace_id,
         trace.span_id,
         record.method,
-        _request(record.request),
-        "allow" if allowed else "deny",
-        _reasons(decision, basis),
+        request_json(record.request),
+        "allow" if isinstance(decision, Allow) else "deny",
+        reasons_json(decision, basis),
         decision.revision,
         instant_text(decision.evaluated_at),
         decision.durable,
@@ -245,56 +206,17 @@ def _decision(record: DecisionRecord, sequence: int, previous: str) -> DecisionJ
         record.caller,
         decision.policy_version,
         decision.policies,
-        basis.identity_id,
-        basis.owner,
-        basis.session_id,
-        basis.task_id,
-        basis.approval_id,
-        basis.ticket,
-        basis.entitlement_id,
+        *basis,
         instant_text(decision.valid_until) if isinstance(decision, Allow) else None,
-        _optional(decision.reconsider_at) if isinstance(decision, Deny) else None,
-        _uses(decision) if isinstance(decision, Allow) and record.counts_use else None,
+        optional_text(decision.reconsider_at) if isinstance(decision, Deny) else None,
+        uses_json(decision) if isinstance(decision, Allow) and record.counts_use else None,
+        caller_may_ask=None if record.request.caller is None else record.request.caller.may_ask.patterns,
+        shadow=None if record.shadow is None else shadow_json(record.shadow, basis),
+        identity_kind="" if decision.basis.identity is None else decision.basis.identity.kind.value,
+        approval_kind="" if decision.basis.approval is None else decision.basis.approval.kind.value,
+        sampled=trace.sampled,
+        links=links_of(decision) if has_span(record) else (),
     )
-
-
-def _uses(allow: Allow) -> UsesJson:
-    entitlements = allow.grant.entitlements
-    return UsesJson(allow.used_sessions, allow.used_approvals, entitlements if len(entitlements) > 1 else ())
-
-
-def _request(request: Request) -> RequestJson:
-    return RequestJson(
-        request.subject,
-        request.action,
-        request.resource,
-        request.session,
-        request.task,
-        request.context,
-        None if request.credential is None else _credential(request.credential),
-        request.subject_type,
-        request.subject_properties,
-        request.action_properties,
-        request.resource_properties,
-        request.at_least_revision,
-        request.request_id,
-    )
-
-
-def _credential(credential: Credential) -> CredentialJson:
-    issued, expires = _optional(credential.issued_at), _optional(credential.expires_at)
-    return CredentialJson(credential.id, credential.issuer, credential.subject, issued, expires)
-
-
-def _reasons(decision: Allow | Deny, basis: BasisJson) -> tuple[ReasonJson, ...]:
-    if isinstance(decision, Allow):
-        return (ReasonJson(decision.code, "", f"session:{basis.session_id}"),)
-    return tuple(_reason(denial) for denial in decision.reasons)
-
-
-def _reason(denial: Denial) -> ReasonJson:
-    by = denial.by
-    return ReasonJson(denial.code, denial.message, denial.about, "" if by is None else by.id)
 
 
 def _change(record: ChangeRecord, sequence: int, previous: str) -> ChangeJson:
@@ -314,6 +236,8 @@ def _change(record: ChangeRecord, sequence: int, previous: str) -> ChangeJson:
         trace.span_id,
         trace.parent_span_id,
         record.role,
+        max((record.ended_at or record.at) - record.at, 0),
+        trace.sampled,
     )
 
 
@@ -322,7 +246,7 @@ def trace_of(record: ChangeRecord) -> TraceContext | None:
     return record.trace if record.trace is not None else parse_traceparent(record.traceparent)
 
 
-def _reduced(record: AnyRecord, sequence: int, previous: str, error: str) -> bytes:
+def _reduced(record: AnyRecord, sequence: int, previous: str, error: str, mask: Mask | None) -> bytes:
     """Return the body of what is left of a record: above all its uses, which limits count on."""
     if isinstance(record, DecisionRecord):
         with contextlib.suppress(*_UNSAYABLE):
@@ -334,18 +258,15 @@ def _reduced(record: AnyRecord, sequence: int, previous: str, error: str) -> byt
                 action_properties=NO_ATTRIBUTES,
                 resource_properties=NO_ATTRIBUTES,
             )
-            return _ENCODE(replace(document, request=request, omitted=error))
-    return _ENCODE(_document(_unwritable(record, error), sequence, previous))
+            left = replace(document, request=request, omitted=error)
+            return _ENCODE(left if mask is None else mask(left))
+    return _ENCODE(document_of(_unwritable(record, error), sequence, previous))
 
 
 def _unwritable(record: AnyRecord, error: str) -> LifecycleRecord:
     what = record.decision_id if isinstance(record, DecisionRecord) else type(record).__name__
     attributes: Attributes = {"record": ascii(what), "error": error}
     return LifecycleRecord(name="record_unwritable", at=record.at, attributes=attributes)
-
-
-def _optional(instant: Instant | None) -> str | None:
-    return None if instant is None else instant_text(instant)
 
 
 def _plain(value: object) -> object:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pdp.evidence.disk import Disk, SegmentFile
 from pdp.evidence.record import AnyRecord
-from pdp.evidence.record_json import line_of
+from pdp.evidence.record_json import Mask, line_of
 from pdp.evidence.segments import ChainEnd, segment_path
 
 _SLICE = 64
@@ -24,11 +24,14 @@ _SLICE = 64
 class SegmentLog:
     """Appends records to the last segment. Every method may raise OSError; then call `roll_back`."""
 
-    def __init__(self, directory: Path, disk: Disk, segment_bytes: int, end: ChainEnd) -> None:
+    def __init__(
+        self, directory: Path, disk: Disk, segment_bytes: int, end: ChainEnd, mask: Mask | None = None
+    ) -> None:
         """Go on from `end`; a segment past `segment_bytes` is left at the next `rotate`."""
         self._directory = directory
         self._disk = disk
         self._segment_bytes = segment_bytes
+        self._mask = mask
         self._file: SegmentFile | None = None
         self._end = self._synced = end
         self._astray = False
@@ -83,7 +86,7 @@ class SegmentLog:
         lines = []
         for record in records:
             sequence += 1
-            line, hash_ = line_of(record, sequence, hash_)
+            line, hash_ = line_of(record, sequence, hash_, self._mask)
             lines.append(line)
         data = b"".join(lines)
         self._open_file().append(data)

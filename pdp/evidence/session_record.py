@@ -19,7 +19,7 @@ from pdp.core.model import Approval, FactKind, Instant, RevocationTarget, Sessio
 from pdp.core.reasons import Code
 from pdp.core.scope import IdentityScope, is_pattern
 from pdp.evidence.instants import parse_instant
-from pdp.evidence.segments import segments_of
+from pdp.evidence.segments import open_segment, segments_of
 
 MOST_SEGMENTS = 32
 """Segments looked through; two gigabytes, if they are as large as they are by default."""
@@ -253,7 +253,7 @@ def _decision(line: _Line) -> DecisionOnRecord:
 
 def _lines_with(segment: Path, wanted: Callable[[bytes], bool]) -> Iterator[bytes]:
     """Yield the whole lines of a segment that are wanted, in order; what no line of a block has, the block has not."""
-    with segment.open("rb") as file:
+    with open_segment(segment) as file:
         while block := file.read(_BLOCK):
             block += file.readline()
             if not wanted(block):
@@ -264,6 +264,6 @@ def _lines_with(segment: Path, wanted: Callable[[bytes], bool]) -> Iterator[byte
 
 
 def _begins_before(segment: Path, instant: Instant) -> bool:
-    with segment.open("rb") as file:
+    with open_segment(segment) as file:
         line = file.readline()
     return line.endswith(b"\n") and parse_instant(_DECODE_TIME(line).time) < instant

@@ -2,42 +2,29 @@
 
 Rule 1: a deny is an answer, not an error: its status stays unset. Only INTERNAL_ERROR, where no decision could be made,
 is an error span.
-Rule 2: denials, durable decisions, changes and lapses are always exported; a routine allow as its trace is sampled.
+Rule 2: a span is made from what the record's line says, whether or not it was read back from the journal.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from pdp.core.decision import Allow, Decision
-from pdp.core.model import KIND_OF, AnyFact, Change, Put
 from pdp.core.reasons import Code
 from pdp.evidence import names
-from pdp.evidence.instants import instant_text
-from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord, LapseRecord
-from pdp.evidence.record_json import basis_of
-from pdp.evidence.trace import TraceContext, parse_traceparent
-
-AttributeValue = str | int | tuple[str, ...]
+from pdp.evidence.due import is_routine
+from pdp.evidence.instants import parse_instant
+from pdp.evidence.lapse_json import LapseJson
+from pdp.evidence.links import LinkJson, link_to
+from pdp.evidence.record_json import ChangeJson, DecisionJson, Document
+from pdp.evidence.told import Attributes, attributes_of
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_UNSAMPLED = TraceFlags(TraceFlags.DEFAULT)
 _UNSET = Status(StatusCode.UNSET)
 _ERROR = Status(StatusCode.ERROR)
-_MOST_FACTS = 64
-"""References listed on the span of a change; a bulk load has more, the journal has them all."""
-
-
-def is_exported(record: AnyRecord) -> bool:
-    """Whether the record becomes a span."""
-    if isinstance(record, DecisionRecord):
-        decision = record.decision
-        return record.trace.sampled or decision.durable or not isinstance(decision, Allow)
-    return isinstance(record, LapseRecord) or (isinstance(record, ChangeRecord) and record.trace is not None)
 
 
 class SpanMaker:
@@ -49,172 +36,89 @@ class SpanMaker:
         self._scope = InstrumentationScope(names.SCOPE, version, names.SCHEMA_URL)
         self._resource_ids = resource_ids
 
-    def span(self, record: DecisionRecord | ChangeRecord | LapseRecord) -> ReadableSpan:
-        """Return the record's span."""
-        if isinstance(record, DecisionRecord):
-            return self._decision(record)
-        if isinstance(record, LapseRecord):
-            return self._lapse(record)
-        return self._change(record)
+    def span(self, told: Document) -> ReadableSpan | None:
+        """Return the record's span; None if it has none."""
+        if isinstance(told, DecisionJson):
+            routine = is_routine(allowed=told.outcome == "allow", durable=told.durable)
+            return None if routine and not told.sampled else self._decision(told)
+        if isinstance(told, ChangeJson):
+            return self._change(told) if told.span_id else None
+        return self._lapse(told) if isinstance(told, LapseJson) else None
 
-    def _decision(self, record: DecisionRecord) -> ReadableSpan:
-        name = f"{names.DECISION_SERVICE}/{record.method}"
-        failed = record.decision.code is Code.INTERNAL_ERROR
-        attributes = decision_attributes(record, resource_ids=self._resource_ids)
-        attributes |= {names.RPC_SYSTEM: "grpc", names.RPC_METHOD: name}
+    def _decision(self, told: DecisionJson) -> ReadableSpan:
+        name = f"{names.DECISION_SERVICE}/{told.method}"
+        failed = told.reasons[0].code == Code.INTERNAL_ERROR.value
+        attributes = attributes_of(told, resource_ids=self._resource_ids) | _called(name)
         if failed:
             attributes[names.ERROR_TYPE] = Code.INTERNAL_ERROR.value
+        start = parse_instant(told.time)
         return ReadableSpan(
             name,
-            context=_context(record.trace, remote=False),
-            parent=_parent(record.trace),
+            context=_context(told.trace_id, told.span_id),
+            parent=_parent(told),
             resource=self._resource,
             attributes=attributes,
-            links=decision_links(record),
+            links=[_link(link) for link in told.links],
             kind=SpanKind.SERVER,
             status=_ERROR if failed else _UNSET,
-            start_time=record.started_at,
-            end_time=max(record.started_at, record.ended_at),
+            start_time=start,
+            end_time=start + told.duration_ns,
             instrumentation_scope=self._scope,
         )
 
-    def _change(self, record: ChangeRecord) -> ReadableSpan:
-        trace = record.trace or TraceContext("0" * 32, "0" * 16)
-        served = bool(record.method)
-        name = f"{names.GOVERNANCE_SERVICE}/{record.method}" if served else names.CHANGE_SPAN
-        attributes = _change_attributes(record)
-        if served:
-            attributes |= {names.RPC_SYSTEM: "grpc", names.RPC_METHOD: name}
+    def _change(self, told: ChangeJson) -> ReadableSpan:
+        served = bool(told.method)
+        name = f"{names.GOVERNANCE_SERVICE}/{told.method}" if served else names.CHANGE_SPAN
+        start = parse_instant(told.time)
         return ReadableSpan(
             name,
-            context=_context(trace, remote=False),
-            parent=_parent(trace),
+            context=_context(told.trace_id, told.span_id),
+            parent=_parent(told),
             resource=self._resource,
-            attributes=attributes,
+            attributes=attributes_of(told, resource_ids=False) | (_called(name) if served else {}),
             kind=SpanKind.SERVER if served else SpanKind.INTERNAL,
             status=_UNSET,
-            start_time=record.at,
-            end_time=max(record.at, record.ended_at or record.at),
+            start_time=start,
+            end_time=start + told.duration_ns,
             instrumentation_scope=self._scope,
         )
 
-    def _lapse(self, record: LapseRecord) -> ReadableSpan:
-        link = _link(record.kind, record.id, record.traceparent)
+    def _lapse(self, told: LapseJson) -> ReadableSpan:
+        kind, _, id_ = told.about.partition(":")
+        link = link_to(kind, id_, told.fact_traceparent)
+        at = parse_instant(told.time)
         return ReadableSpan(
             names.LAPSE_SPAN,
-            context=_context(record.trace, remote=False),
+            context=_context(told.trace_id, told.span_id),
             resource=self._resource,
-            attributes=_lapse_attributes(record),
-            links=[] if link is None else [link],
+            attributes=attributes_of(told, resource_ids=False),
+            links=[] if link is None else [_link(link)],
             kind=SpanKind.INTERNAL,
             status=_UNSET,
-            start_time=record.at,
-            end_time=record.at,
+            start_time=at,
+            end_time=at,
             instrumentation_scope=self._scope,
         )
 
 
-def decision_attributes(record: DecisionRecord, *, resource_ids: bool) -> dict[str, AttributeValue]:
-    """Return what a span says of a decision; what there is none of is left out."""
-    decision, request, basis = record.decision, record.request, basis_of(record)
-    resource_type, _, resource_id = request.resource.partition(":")
-    identity, approval = decision.basis.identity, decision.basis.approval
-    attributes: dict[str, AttributeValue] = {
-        names.OUTCOME: "allow" if isinstance(decision, Allow) else "deny",
-        names.REASON_CODE: decision.code.value,
-        names.REASON_CODES: _codes(decision),
-        names.DECISION_ID: record.decision_id,
-        names.REQUEST_ID: request.request_id,
-        names.CALLER: record.caller,
-        names.SUBJECT_ID: request.subject,
-        names.IDENTITY_ID: basis.identity_id,
-        names.IDENTITY_KIND: "" if identity is None else identity.kind.value,
-        names.IDENTITY_OWNER: basis.owner,
-        names.SESSION_ID: basis.session_id,
-        names.TASK_ID: basis.task_id,
-        names.APPROVAL_ID: basis.approval_id,
-        names.APPROVAL_KIND: "" if approval is None else approval.kind.value,
-        names.APPROVAL_TICKET: basis.ticket,
-        names.ENTITLEMENT_ID: basis.entitlement_id,
-        names.ACTION: request.action,
-        names.RESOURCE_TYPE: resource_type,
-        names.RESOURCE_ID: resource_id if resource_ids else "",
-        names.POLICY_NAMES: decision.policies,
-        names.POLICY_VERSION: decision.policy_version,
-        names.REVISION: decision.revision,
-        names.VALID_UNTIL: instant_text(decision.valid_until) if isinstance(decision, Allow) else "",
-    }
-    return {name: value for name, value in attributes.items() if value not in ("", ())}
+def _called(method: str) -> Attributes:
+    """Return what the RPC conventions ask of a call that was answered: whatever the answer, gRPC's status is OK."""
+    return {names.RPC_SYSTEM: "grpc", names.RPC_METHOD: method, names.RPC_STATUS: "OK"}
 
 
-def decision_links(record: DecisionRecord) -> list[Link]:
-    """Return links to where the approval was given, the session opened, and what overrides was revoked."""
-    basis = record.decision.basis
-    facts: list[tuple[str, AnyFact]] = []
-    if basis.approval is not None:
-        facts.append(("approval", basis.approval))
-    if basis.session is not None:
-        facts.append(("session", basis.session))
-    if not isinstance(record.decision, Allow):
-        by = {denial.by.id: denial.by for denial in record.decision.reasons if denial.by is not None}
-        facts += (("revocation", revocation) for revocation in by.values())
-    links = (_link(kind, fact.id, fact.traceparent) for kind, fact in facts)
-    return [link for link in links if link is not None]
+def _link(link: LinkJson) -> Link:
+    flags = _SAMPLED if link.sampled else _UNSAMPLED
+    context = SpanContext(int(link.trace_id, 16), int(link.span_id, 16), is_remote=True, trace_flags=flags)
+    return Link(context, {names.LINK_KIND: link.kind, names.LINK_ID: link.id})
 
 
-def _link(kind: str, id_: str, traceparent: str) -> Link | None:
-    """Return a link to the span that last wrote a fact, if it was traced."""
-    trace = parse_traceparent(traceparent)
-    if trace is None:
-        return None
-    return Link(_context(trace, remote=True), {names.LINK_KIND: kind, names.LINK_ID: id_})
-
-
-def _codes(decision: Decision) -> tuple[str, ...]:
-    if isinstance(decision, Allow):
-        return (decision.code.value,)
-    return tuple(denial.code.value for denial in decision.reasons)
-
-
-def _change_attributes(record: ChangeRecord) -> dict[str, AttributeValue]:
-    attributes: dict[str, AttributeValue] = {
-        names.REVISION: record.revision,
-        names.CHANGE_ACTOR: record.actor,
-        names.CHANGE_REASON: record.reason,
-        names.CHANGE_FACTS: _references(record.changes),
-    }
-    return {name: value for name, value in attributes.items() if value not in ("", ())}
-
-
-def _lapse_attributes(record: LapseRecord) -> dict[str, AttributeValue]:
-    attributes: dict[str, AttributeValue] = {
-        names.LAPSE_WHAT: record.what.value,
-        names.LAPSE_ABOUT: record.about,
-        names.LAPSE_ENDED_AT: instant_text(record.ended_at),
-        names.IDENTITY_ID: record.identity,
-        names.TASK_ID: record.task,
-        names.APPROVAL_ID: record.approval,
-    }
-    return {name: value for name, value in attributes.items() if value}
-
-
-def _references(changes: Sequence[Change]) -> tuple[str, ...]:
-    return tuple(
-        f"{KIND_OF[type(change.fact)].value}:{change.fact.id}"
-        if isinstance(change, Put)
-        else f"{change.kind.value}:{change.id}"
-        for change in changes[:_MOST_FACTS]
-    )
-
-
-def _context(trace: TraceContext, *, remote: bool) -> SpanContext:
+def _context(trace_id: str, span_id: str) -> SpanContext:
     # What is exported counts as sampled, whatever the caller's flag said: denials are always kept.
-    flags = _SAMPLED if trace.sampled or not remote else TraceFlags(TraceFlags.DEFAULT)
-    return SpanContext(int(trace.trace_id, 16), int(trace.span_id, 16), is_remote=remote, trace_flags=flags)
+    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=_SAMPLED)
 
 
-def _parent(trace: TraceContext) -> SpanContext | None:
-    if not trace.parent_span_id:
+def _parent(told: DecisionJson | ChangeJson) -> SpanContext | None:
+    if not told.parent_span_id:
         return None
-    flags = _SAMPLED if trace.sampled else TraceFlags(TraceFlags.DEFAULT)
-    return SpanContext(int(trace.trace_id, 16), int(trace.parent_span_id, 16), is_remote=True, trace_flags=flags)
+    flags = _SAMPLED if told.sampled else _UNSAMPLED
+    return SpanContext(int(told.trace_id, 16), int(told.parent_span_id, 16), is_remote=True, trace_flags=flags)

@@ -11,10 +11,12 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from opentelemetry.metrics import Observation
+from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Histogram, HistogramDataPoint, Metric
 
 from pdp.core.decision import Allow
 from pdp.evidence import names
+from pdp.evidence.due import has_span
 from pdp.evidence.record import AdministrationRecord, AnyRecord, ChangeRecord, DecisionRecord, LapseRecord
 
 BOUNDS_NS = (
@@ -32,16 +34,22 @@ _BOUNDS_S = tuple(bound / 1e9 for bound in BOUNDS_NS)
 class _Durations:
     """One histogram."""
 
-    __slots__ = ("buckets", "longest", "shortest", "total")
+    __slots__ = ("buckets", "examples", "longest", "shortest", "total")
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(BOUNDS_NS) + 1)
+        self.examples: dict[int, DecisionRecord] = {}
+        """The latest decision of each bucket that has a span to look at."""
         self.total = 0
         self.shortest = 1 << 63
         self.longest = 0
 
-    def add(self, nanos: int) -> None:
-        self.buckets[bisect_left(BOUNDS_NS, nanos)] += 1
+    def add(self, record: DecisionRecord) -> None:
+        nanos = _nanos(record)
+        bucket = bisect_left(BOUNDS_NS, nanos)
+        self.buckets[bucket] += 1
+        if has_span(record):
+            self.examples[bucket] = record
         self.total += nanos
         self.shortest = min(self.shortest, nanos)
         self.longest = max(self.longest, nanos)
@@ -61,6 +69,7 @@ class Tally:
         self._durations: dict[str, _Durations] = {}
         self._administration: dict[tuple[str, str], int] = {}
         self._lapses: dict[str, int] = {}
+        self._shadow: dict[tuple[str, str], int] = {}
 
     def count(self, records: Sequence[AnyRecord]) -> None:
         """Add the decisions, administrative calls and lapses among the records."""
@@ -97,6 +106,13 @@ class Tally:
         for what, count in counted.items():
             yield Observation(count, {names.LABEL_WHAT: what})
 
+    def shadow_differences(self) -> Iterator[Observation]:
+        """Yield how often the shadow policies would have answered otherwise, by the primary code of each."""
+        with self._lock:
+            counted = dict(self._shadow)
+        for (code, shadow_code), count in counted.items():
+            yield Observation(count, {names.LABEL_CODE: code, names.LABEL_SHADOW_CODE: shadow_code})
+
     def durations(self, now_ns: int) -> Metric:
         """Return the histograms of durations, in seconds."""
         with self._lock:
@@ -108,10 +124,13 @@ class Tally:
         decision, method = record.decision, record.method
         key = (method, "allow" if isinstance(decision, Allow) else "deny", decision.code.value)
         self._decisions[key] = self._decisions.get(key, 0) + 1
+        if record.shadow is not None:
+            codes = (decision.code.value, record.shadow.code.value)
+            self._shadow[codes] = self._shadow.get(codes, 0) + 1
         durations = self._durations.get(method)
         if durations is None:
             durations = self._durations[method] = _Durations()
-        durations.add(max(record.ended_at - record.started_at, 0))
+        durations.add(record)
 
     def _count_call(self, method: str, outcome: str) -> None:
         key = (method, outcome)
@@ -128,4 +147,14 @@ class Tally:
             explicit_bounds=_BOUNDS_S,
             min=durations.shortest / 1e9,
             max=durations.longest / 1e9,
+            exemplars=[_exemplar(durations.examples[bucket]) for bucket in sorted(durations.examples)],
         )
+
+
+def _nanos(record: DecisionRecord) -> int:
+    return max(record.ended_at - record.started_at, 0)
+
+
+def _exemplar(record: DecisionRecord) -> Exemplar:
+    trace_id, span_id = int(record.trace.trace_id, 16), int(record.trace.span_id, 16)
+    return Exemplar({}, _nanos(record) / 1e9, record.started_at, span_id, trace_id)

@@ -19,9 +19,21 @@ class UsageUnavailableError(EvidenceError):
     """What was used cannot be told just now."""
 
 
+class IndexUnavailableError(EvidenceError):
+    """Records cannot be found just now."""
+
+
 class JournalLockedError(EvidenceError):
     """Another process writes to this journal."""
 
 
 class JournalDamagedError(EvidenceError):
     """A line that should be a record is none; `pdp journal verify` names every such place."""
+
+
+class MaskingKeyError(EvidenceError):
+    """The journal's masking key cannot be used."""
+
+
+class SigningKeyError(EvidenceError):
+    """The key that signs the journal's seals cannot be used."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,6 +20,7 @@ from msgspec import Struct
 from pdp.core.decision import Allow
 from pdp.core.model import Instant, Revision
 from pdp.core.snapshot import Use
+from pdp.evidence.disk import replace_file
 from pdp.evidence.instants import instant_text, parse_instant
 from pdp.evidence.record import (
     LAPSES_FOLLOWED,
@@ -31,11 +31,13 @@ from pdp.evidence.record import (
     LapseRecord,
     LifecycleRecord,
 )
-from pdp.evidence.segments import first_sequence_of, segments_of
+from pdp.evidence.sealing import seals_of
+from pdp.evidence.segments import beside, first_sequence_of, is_finished, read_segment, segments_of
 from pdp.evidence.trouble import JournalDamagedError
 
 _LOG = logging.getLogger(__name__)
 
+_CHECKPOINT = ".uses"
 _IDS_PER_LINE = 1000
 """Bounds how long one encoding step keeps the event loop waiting (about 0.2 ms)."""
 
@@ -120,6 +122,14 @@ class UseFold:
             for id_, (count, last) in others.items():
                 _merge(uses, id_, count, last)
 
+    def merge_all(self, other: UseFold) -> None:
+        """Take note of all that another fold has."""
+        self.merge(other.sessions, other.approvals)
+        self.pass_time(other.latest)
+        self.pass_revision(other.revision)
+        if other.lapse is not None:
+            self.pass_lapse(*other.lapse)
+
     def pass_time(self, at: str) -> None:
         """Take note that a decision was made at `at`."""
         self.latest = max(self.latest, at)
@@ -180,26 +190,63 @@ class UseLedger:
 def restore_uses(directory: Path) -> Restored:
     """Fold all uses of a journal; read-only but for checkpoints that are missing.
 
-    A torn last line is no record and is passed over. Raises JournalDamagedError if any other line is no record, or if
-    the first segment is missing.
+    Of segments that retention has removed the checkpoints tell. A torn last line is no record and is passed over.
+    Raises JournalDamagedError if any other line is no record, or if segments are missing whose uses are not on record.
     """
     total, last = UseFold(), UseFold()
-    segments = segments_of(directory)
-    if segments and first_sequence_of(segments[0]) != 1:
-        message = (
-            f"the journal begins with segment `{segments[0].name}`: without the earlier ones uses would be forgotten"
-        )
-        raise JournalDamagedError(message)
-    for segment in segments:
-        sealed = segment != segments[-1]
-        last = (_read_checkpoint(segment) if sealed else None) or _fold_segment(segment, sealed=sealed)
-        total.merge(last.sessions, last.approvals)
-        total.pass_time(last.latest)
-        total.pass_revision(last.revision)
-        if last.lapse is not None:
-            total.pass_lapse(*last.lapse)
+    segments, pieces = _pieces(directory)
+    for first in sorted(pieces):
+        last = _fold_piece(pieces[first], removed=first not in segments, sealed=first != max(pieces))
+        total.merge_all(last)
+    if pieces and is_finished(pieces[max(pieces)]):
+        last = UseFold()
     latest = parse_instant(total.latest) if total.latest else Instant(0)
     return Restored(_uses(total.sessions), _uses(total.approvals), latest, total.revision, _mark(total), last)
+
+
+def uses_before(directory: Path, segment: Path) -> tuple[dict[str, Use], dict[str, Use]]:
+    """Return the uses of sessions and of approvals in all segments before one; as `restore_uses`."""
+    total = UseFold()
+    segments, pieces = _pieces(directory)
+    for first in sorted(pieces):
+        if first < first_sequence_of(segment):
+            total.merge_all(_fold_piece(pieces[first], removed=first not in segments, sealed=True))
+    return _uses(total.sessions), _uses(total.approvals)
+
+
+def _pieces(directory: Path) -> tuple[dict[int, Path], dict[int, Path]]:
+    """Return the segments by their first sequence, and with them the seals of those that are gone."""
+    segments = {first_sequence_of(segment): segment for segment in segments_of(directory)}
+    pieces = seals_of(directory) | segments
+    if pieces and min(pieces) != 1:
+        message = (
+            f"the journal begins with segment `{pieces[min(pieces)].name}`: "
+            "without the earlier ones uses would be forgotten"
+        )
+        raise JournalDamagedError(message)
+    return segments, pieces
+
+
+def keep_checkpoint(segment: Path) -> None:
+    """Make sure that a sealed segment has its checkpoint; raise OSError or JournalDamagedError if it cannot."""
+    if _read_checkpoint(segment) is None:
+        _write_checkpoint(segment, _fold_segment(segment, sealed=True))
+
+
+def _fold_piece(segment: Path, *, removed: bool, sealed: bool) -> UseFold:
+    """Return the uses of one segment, or of one that is only known by the files beside it."""
+    sealed = sealed or is_finished(segment)
+    known = _read_checkpoint(segment) if sealed else None
+    if known is not None:
+        return known
+    if removed:
+        message = f"the segment of `{segment.name}` is gone, and its uses are not beside it: they would be forgotten"
+        raise JournalDamagedError(message)
+    fold = _fold_segment(segment, sealed=sealed)
+    if sealed:
+        with contextlib.suppress(OSError):  # a read-only copy of a journal can be restored from as well
+            _write_checkpoint(segment, fold)
+    return fold
 
 
 def _mark(fold: UseFold) -> LapseMark | None:
@@ -219,18 +266,15 @@ def _merge(uses: dict[str, tuple[int, str]], id_: str, count: int, at: str) -> N
 
 
 def _fold_segment(segment: Path, *, sealed: bool) -> UseFold:
-    """Fold a segment's lines; leave a checkpoint if it is sealed."""
+    """Fold a segment's lines; one that is not sealed may have a torn end."""
     fold = UseFold()
-    data = segment.read_bytes()
+    data = read_segment(segment)
     lines = data.split(b"\n")
     torn = lines.pop()
     if sealed and torn:
         lines.append(torn)
     for number, line in enumerate(lines, 1):
         _fold_line(fold, line, f"line {number} of segment `{segment.name}`")
-    if sealed:
-        with contextlib.suppress(OSError):  # a read-only copy of a journal can be restored from as well
-            _write_checkpoint(segment, fold)
     return fold
 
 
@@ -252,21 +296,14 @@ def _fold_line(fold: UseFold, line: bytes, where: str) -> None:
         fold.add(record.uses.sessions, record.uses.approvals, record.evaluated_at)
 
 
-def _checkpoint_path(segment: Path) -> Path:
-    return segment.with_suffix(".uses")
-
-
 def _write_checkpoint(segment: Path, fold: UseFold) -> None:
-    """Write aside, then rename, so that a crash leaves none or a whole one."""
-    path = _checkpoint_path(segment)
-    aside = path.with_suffix(f".uses.{os.getpid()}")
-    with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-        file.writelines(_ENCODE(_CheckpointLine(sessions=part)) + b"\n" for part in _parts(fold.sessions))
-        file.writelines(_ENCODE(_CheckpointLine(approvals=part)) + b"\n" for part in _parts(fold.approvals))
-        file.write(_ENCODE(_CheckpointLine(latest=fold.latest, revision=fold.revision, lapse=fold.lapse)) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    replace_file(beside(segment, _CHECKPOINT), _checkpoint_lines(fold))
+
+
+def _checkpoint_lines(fold: UseFold) -> Iterator[bytes]:
+    yield from (_ENCODE(_CheckpointLine(sessions=part)) + b"\n" for part in _parts(fold.sessions))
+    yield from (_ENCODE(_CheckpointLine(approvals=part)) + b"\n" for part in _parts(fold.approvals))
+    yield _ENCODE(_CheckpointLine(latest=fold.latest, revision=fold.revision, lapse=fold.lapse)) + b"\n"
 
 
 def _parts(uses: Mapping[str, tuple[int, str]]) -> Iterator[dict[str, tuple[int, str]]]:
@@ -279,7 +316,7 @@ def _read_checkpoint(segment: Path) -> UseFold | None:
     """Return the checkpoint's fold, or None if it is missing or unfinished."""
     fold, finished = UseFold(), False
     try:
-        for text in _checkpoint_path(segment).read_bytes().splitlines():
+        for text in beside(segment, _CHECKPOINT).read_bytes().splitlines():
             line = _DECODE_CHECKPOINT(text)
             fold.merge(line.sessions, line.approvals)
             if line.latest is not None and line.revision is not None:

@@ -21,11 +21,12 @@ from msgspec import Struct
 
 from pdp.core.decision import Allow
 from pdp.core.model import FactKind, Instant
+from pdp.evidence.derived_file import is_damaged, remove
 from pdp.evidence.instants import parse_instant
 from pdp.evidence.journal_reader import read
 from pdp.evidence.record import AnyRecord, DecisionRecord
 from pdp.evidence.trouble import JournalDamagedError, UsageUnavailableError
-from pdp.evidence.usage_file import Occasion, Tally, UsageFile, is_damaged, remove
+from pdp.evidence.usage_file import Occasion, Tally, UsageFile
 from pdp.evidence.usage_summary import UNUSED, UsageSummary
 
 _LOG = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ class UsageBook:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
-            self._flush()
+            self.flush()
         with self._writing:
             self._give_back()
 
@@ -150,10 +151,10 @@ class UsageBook:
 
     def _run(self) -> None:
         while not self._stopping.wait(_EVERY_S):
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
-        """Bring the file up to date; trouble is said once, and mended by a later flush."""
+    def flush(self) -> bool:
+        """Bring the file up to date, and return whether it is; trouble is said once, and mended by a later flush."""
         try:
             self._ask(lambda _: None)
         except UsageUnavailableError as error:
@@ -162,6 +163,7 @@ class UsageBook:
             self._failed = True
         else:
             self._failed = False
+        return not self._failed
 
     def _ask(self, question: Callable[[UsageFile], _Result]) -> _Result:
         """Bring the file up to date and ask it; a damaged one is made anew."""

@@ -8,9 +8,6 @@ Used by one thread at a time.
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 from msgspec import Struct
 
 from pdp.core.model import FactKind, Instant
+from pdp.evidence.derived_file import open_derived, write_in_turns
 from pdp.evidence.usage_summary import UsageSummary, UseCount
 
 MOST_TOLD_APART = 1000
@@ -55,13 +53,8 @@ _SCHEMA = """
     INSERT INTO folded VALUES (1, 0, NULL);
     COMMIT;
 """
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
-_PRIMARY_CODE = 0xFF
 _AT_ONCE = 500
 """Ids asked for in one statement."""
-_TURN = 200
-"""Rows written before the threads that answer get their turn."""
-_PAUSE_S = 0.0005
 _ADD_TOTAL = """
     INSERT INTO used VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET count = count + excluded.count,
     first = min(first, excluded.first), last = max(last, excluded.last), apart = apart + excluded.apart
@@ -108,13 +101,7 @@ class UsageFile:
 
     def __init__(self, path: Path) -> None:
         """Open the file, made anew if it is missing or of another version."""
-        self._connection = _connect(path)
-        if self._connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
-            self._connection.close()
-            remove(path)
-            self._connection = _connect(path)
-            self._connection.executescript(_SCHEMA)
-            self._connection.execute(f"PRAGMA user_version = {_VERSION}")  # last: without it all is made anew
+        self._connection = open_derived(path, _SCHEMA, _VERSION)
         row = self._connection.execute("SELECT sequence, since FROM folded").fetchone()
         self.folded: int = row[0]
         """The last record of the journal whose uses are in the file."""
@@ -148,7 +135,9 @@ class UsageFile:
 
     def _add(self, by_ref: Mapping[Ref, Mapping[Pair, Tally]]) -> None:
         """Add in few statements: one by one they cost decisions on the other threads of this process their time."""
-        self._in_turns(_ADD_TOTAL, [(*ref, *_total(pairs.values()), len(pairs)) for ref, pairs in by_ref.items()])
+        write_in_turns(
+            self._connection, _ADD_TOTAL, [(*ref, *_total(pairs.values()), len(pairs)) for ref, pairs in by_ref.items()]
+        )
         crowded = {(FactKind(kind), id_) for kind, id_ in self._connection.execute(_CROWDED)} & by_ref.keys()
         told_apart = [
             (*ref, *pair, tally.count, tally.last)
@@ -156,14 +145,9 @@ class UsageFile:
             if ref not in crowded
             for pair, tally in pairs.items()
         ]
-        self._in_turns(_ADD_USE, told_apart)
+        write_in_turns(self._connection, _ADD_USE, told_apart)
         for ref in crowded:
             self._add_to_crowded(ref, by_ref[ref])
-
-    def _in_turns(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        for start in range(0, len(rows), _TURN):
-            self._connection.executemany(statement, rows[start : start + _TURN])
-            time.sleep(_PAUSE_S)
 
     def _add_to_crowded(self, ref: Ref, pairs: Mapping[Pair, Tally]) -> None:
         """Add the uses of what may have more pairs than are told apart: its total knows only a bound of them."""
@@ -193,30 +177,6 @@ class UsageFile:
             id_: UsageSummary(count, first, last, tuple(uses[id_]), bool(truncated))
             for id_, count, first, last, truncated in totals
         }
-
-
-def is_damaged(error: sqlite3.Error) -> bool:
-    """Whether an error says that the file is no good, rather than that the disk is busy or full."""
-    return getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE in _DAMAGED
-
-
-def remove(path: Path) -> None:
-    """Delete a closed file and what SQLite keeps beside it."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open a file that only its owner may read; SQLite gives what it keeps beside it the same mode."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")  # what a power cut takes is read from the journal again
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _by_ref(tallies: Mapping[Occasion, Tally]) -> Mapping[Ref, Mapping[Pair, Tally]]:

@@ -102,7 +102,21 @@ QUERIES: Mapping[str, frozenset[Role]] = {
     "ListFacts": ANY_ROLE,
     "GetPrincipal": ANY_ROLE,
 }
+_READERS = frozenset({Role.AUDITOR, Role.REVIEWER, Role.OPERATOR})
+EVIDENCE: Mapping[str, frozenset[Role]] = {
+    "ListRecords": _READERS,
+    "GetRecord": _READERS,
+    "VerifyJournal": _READERS,
+    "ReplayDecision": _READERS,
+}
+"""The methods of EvidenceService: records say of everybody what they did, which is not for everybody."""
+
 IMPORT: Mapping[str, frozenset[Role]] = {"ApplyFacts": frozenset({Role.IMPORTER})}
 
-ROLES_OF: Mapping[str, frozenset[Role]] = {**{row.command.__name__: row.roles for row in ROWS}, **QUERIES, **IMPORT}
-"""The roles that permit a method of GovernanceService."""
+ROLES_OF: Mapping[str, frozenset[Role]] = {
+    **{row.command.__name__: row.roles for row in ROWS},
+    **QUERIES,
+    **EVIDENCE,
+    **IMPORT,
+}
+"""The roles that permit a method of the administration listener."""

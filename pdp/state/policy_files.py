@@ -259,12 +259,18 @@ class PolicyWatcher:
         *,
         swap: Callable[[PolicySet], None],
         refuse: Callable[[tuple[Problem, ...]], None],
+        keep: Callable[[Sequence[PolicyFile], str], None] | None = None,
         look_every_seconds: float = _LOOK_EVERY_SECONDS,
     ) -> None:
-        """`swap` gets each good set, `refuse` the problems of a bad one; both are called on the event loop."""
+        """`swap` gets each good set, `refuse` the problems of a bad one; both are called on the event loop.
+
+        `keep` gets the sources and version of a good set before `swap` does, on a thread; a set that it cannot keep
+        (OSError) is refused, and tried again at the next look.
+        """
         self._directories = tuple(directories)
         self._swap = swap
         self._refuse = refuse
+        self._keep = keep
         self._interval = look_every_seconds
         self._seen: _Fingerprint | None = None
 
@@ -285,6 +291,9 @@ class PolicyWatcher:
             policies = await self._load()
         except DocumentError as error:
             self._refuse(error.problems)
+        except OSError as error:
+            self._refuse((_problem(Path(error.filename or "policies"), f"cannot be kept: {error.strerror or error}"),))
+            return
         else:
             self._swap(policies)
         # Taken before the load: a change during it makes the next look load again.
@@ -297,7 +306,10 @@ class PolicyWatcher:
         for file in files:
             compiled.append(_compiled(file))
             await asyncio.sleep(0)
-        return _assembled(compiled)
+        policies = _assembled(compiled)
+        if self._keep is not None:
+            await asyncio.to_thread(self._keep, files, policies.version)
+        return policies
 
     async def _notices(self) -> AsyncGenerator[None, None]:
         """Yield at every notice and at the end of every interval; end when there is nothing to watch any more."""

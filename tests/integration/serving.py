@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from sessionpdp.v1 import decision_pb2 as pb
-from sessionpdp.v1 import decision_pb2_grpc, governance_pb2, governance_pb2_grpc, reasons_pb2
+from sessionpdp.v1 import decision_pb2_grpc, evidence_pb2_grpc, governance_pb2, governance_pb2_grpc, reasons_pb2
 
 from pdp.app import Sidecar
 from pdp.core.model import (
@@ -90,6 +90,9 @@ class Channels:
             self.decision_channel
         )
         self.governance: governance_pb2_grpc.GovernanceServiceAsyncStub = governance_pb2_grpc.GovernanceServiceStub(
+            self.admin_channel
+        )
+        self.evidence: evidence_pb2_grpc.EvidenceServiceAsyncStub = evidence_pb2_grpc.EvidenceServiceStub(
             self.admin_channel
         )
         self.health = health_pb2_grpc.HealthStub(self.decision_channel)

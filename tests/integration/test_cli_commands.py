@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pdp.core.model import Session
 from pdp.state.facts_file import parse_facts
@@ -344,6 +346,21 @@ def test_an_altered_journal_is_broken(home: Home) -> None:
     assert done.stdout.splitlines()[0].startswith("broken in ")
     assert "00000000000000000001.jsonl:" in done.stdout
     shutil.rmtree(copy)
+
+
+def test_a_journal_is_verified_with_a_key_that_is_trusted(home: Home) -> None:
+    """That of somebody else did not make its seals; and what is no key is an error."""
+    published, other = home.directory / "data" / "journal" / "signing.pub", home.directory / "other.pub"
+    done = home.run("journal", "verify", "--key", str(published))
+    assert (done.returncode, "sealed" in done.stdout) == (0, True)
+    pem = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    other.write_bytes(pem)
+    done = home.run("journal", "verify", "--key", "other.pub")
+    assert done.returncode == 1
+    assert "head.seal:1:" in done.stdout
+    other.write_text("no key")
+    assert home.run("journal", "verify", "--key", "other.pub").returncode == 2
+    assert home.run("journal", "verify", "--key", "missing.pub").returncode == 2
 
 
 def test_a_second_sidecar_cannot_have_the_same_data(home: Home) -> None:

@@ -11,9 +11,10 @@ import pytest
 from pdp.core.model import Instant
 from pdp.evidence.faulty_disk import FaultyDisk
 from pdp.evidence.journal import Journal
-from pdp.evidence.journal_reader import Verified, read, verify
+from pdp.evidence.journal_reader import read
 from pdp.evidence.record import AnyRecord, LifecycleRecord
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError
+from pdp.evidence.verifying import Verified, verify
 
 NOW = Instant(1_772_355_600_000_000_000)
 

@@ -1,20 +1,29 @@
 """`kill -9` in the middle of writing: no acknowledged record is lost, the chain holds, uses are restored.
 
-`PDP_KILLS` says how often a process is killed; 10 unless set.
+`PDP_KILLS` says how often a process is killed, `PDP_MANY_KILLS` how often in the slow test, which with the kills of
+`test_server_kill` makes more than five hundred.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from pdp.evidence.journal_reader import Verified, read, verify
+import pytest
+
+from pdp.evidence.journal_reader import read
 from pdp.evidence.usage import restore_uses
+from pdp.evidence.verifying import Verified, verify
 
 KILLS = int(os.environ.get("PDP_KILLS", "10"))
+MANY_KILLS = int(os.environ.get("PDP_MANY_KILLS", "450"))
+SEED = int(os.environ.get("PDP_TEST_SEED", "0"))
+MOST_ACKNOWLEDGED = 150
+"""Decisions of one life, before it is ended."""
 
 WRITER = """
 import asyncio, itertools, sys, time
@@ -47,7 +56,7 @@ async def use(journal):
     while True:
         value = record()
         await journal.append(value, durable=True)
-        print(value.decision_id, flush=True)
+        print(value.decision_id, journal.status().lost, flush=True)
 
 async def chatter(journal):
     while True:
@@ -63,27 +72,70 @@ asyncio.run(main())
 """
 
 
-def acknowledged_before_kill(directory: Path, count: int) -> list[str]:
-    """Run a writer until it has acknowledged `count` decisions, kill it, return all it has acknowledged."""
-    command = [sys.executable, "-c", WRITER, str(directory)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(count)]
-        process.send_signal(signal.SIGKILL)
-        # A line that the kill cut short acknowledges nothing.
-        lines += [line for line in process.stdout if line.endswith("\n")]
-    return [line.strip() for line in lines if line.strip()]
+class Lives:
+    """Writers of one journal, one after the other, each killed; and what they acknowledged."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.acknowledged: set[str] = set()
+        self.recorded: set[object] = set()
+        self.sequence = 0
+        self.gaps = 0
+        self.lost = 0
+
+    def live_and_die(self, count: int) -> None:
+        """Run a writer until it has acknowledged `count` decisions, kill it, note all it has acknowledged."""
+        command = [sys.executable, "-c", WRITER, str(self.directory)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(count)]
+            process.send_signal(signal.SIGKILL)
+            # A line that the kill cut short acknowledges nothing.
+            lines += [line for line in process.stdout if line.endswith("\n")]
+        told = [line.split() for line in lines]
+        self.acknowledged |= {id_ for id_, _ in told}
+        self.lost += max(int(lost) for _, lost in told)
+
+    def look(self) -> None:
+        """Read what has been written since the last look; a torn end is not read, as it is no record."""
+        for entry in read(self.directory, self.sequence):
+            self.gaps += entry.sequence - self.sequence - 1
+            self.sequence = entry.sequence
+            self.recorded.add(entry.record().get("decision_id"))
 
 
-def test_no_acknowledged_decision_is_lost(tmp_path: Path) -> None:
-    """However often the process is killed, and wherever in a segment."""
-    acknowledged: list[str] = []
-    for kill in range(KILLS):
-        acknowledged += acknowledged_before_kill(tmp_path, 20 + 17 * kill)
-        recorded = {entry.record().get("decision_id") for entry in read(tmp_path)}
-        assert set(acknowledged) <= recorded
-        assert len(acknowledged) <= restore_uses(tmp_path).session_uses["s-1"].count == len(recorded - {None})
-    acknowledged_before_kill(tmp_path, 1)  # the last start repairs what the last kill has torn
-    verified = verify(tmp_path)
+def kill_again_and_again(directory: Path, kills: int) -> Lives:
+    """Check after each life, and at the end, that everything acknowledged is there."""
+    lives, moments = Lives(directory), random.Random(SEED)
+    for _ in range(kills):
+        lives.live_and_die(moments.randint(1, MOST_ACKNOWLEDGED))
+        lives.look()
+        assert lives.acknowledged - lives.recorded == set()
+        assert lives.gaps == lives.lost == 0
+    used = restore_uses(directory).session_uses["s-1"].count
+    assert len(lives.acknowledged) <= used == len(lives.recorded - {None})
+    lives.live_and_die(1)  # the last start repairs what the last kill has torn
+    verified = verify(directory)
     torn_again = isinstance(verified, list) and [place.what for place in verified] == ["the line is cut off"]
     assert torn_again or isinstance(verified, Verified)
+    return lives
+
+
+def tell(capsys: pytest.CaptureFixture[str], kills: int, lives: Lives) -> None:
+    """Print what was counted."""
+    counted = f"{len(lives.acknowledged)} decisions acknowledged, {lives.sequence} records"
+    with capsys.disabled():
+        sys.stdout.write(f"\n{kills} kills of a writer: {counted}, 0 missing, {lives.gaps} gaps, {lives.lost} lost\n")
+
+
+def test_no_acknowledged_decision_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """However often the process is killed, and wherever in a segment."""
+    tell(capsys, KILLS, kill_again_and_again(tmp_path, KILLS))
+
+
+@pytest.mark.slow
+def test_no_acknowledged_decision_is_lost_in_hundreds_of_kills(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As above, for longer."""
+    tell(capsys, MANY_KILLS, kill_again_and_again(tmp_path, MANY_KILLS))

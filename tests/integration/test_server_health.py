@@ -23,6 +23,7 @@ SERVING, NOT_SERVING, UNKNOWN = (
     health_pb2.HealthCheckResponse.SERVICE_UNKNOWN,
 )
 DECISIONS, GOVERNANCE = "sessionpdp.v1.DecisionService", "sessionpdp.v1.GovernanceService"
+EVIDENCE = "sessionpdp.v1.EvidenceService"
 REFLECTIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
 
@@ -49,7 +50,7 @@ async def status(server: Running, name: str) -> int:
 async def test_every_name_serves(server: Running) -> None:
     """List and Check agree."""
     listed = await server.health.List(health_pb2.HealthListRequest(), timeout=PATIENCE_S)
-    names = {"", "readiness", "liveness", "policies", "evidence", DECISIONS, GOVERNANCE}
+    names = {"", "readiness", "liveness", "policies", "evidence", DECISIONS, GOVERNANCE, EVIDENCE}
     assert {name: answer.status for name, answer in listed.statuses.items()} == dict.fromkeys(names, SERVING)
     assert [await status(server, name) for name in sorted(names)] == [SERVING] * len(names)
 

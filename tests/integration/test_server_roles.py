@@ -11,14 +11,14 @@ import pytest
 from cryptography import x509
 from google.protobuf.message import Message
 from msgspec.structs import replace
-from sessionpdp.v1 import facts_pb2, governance_pb2_grpc
+from sessionpdp.v1 import evidence_pb2, facts_pb2, governance_pb2_grpc
 from sessionpdp.v1 import governance_pb2 as pb
 
 from pdp.app import Sidecar
 from pdp.core.model import Instant
 from pdp.core.scope import IdentityScope
 from pdp.governance.roles import Role
-from pdp.governance.table import ROLES_OF
+from pdp.governance.table import EVIDENCE, ROLES_OF
 from pdp.governance.tokens import hash_of
 from pdp.settings import Administration, HashedToken, PrincipalSettings, Settings, Tls
 from tests.certificates import Authority
@@ -52,7 +52,8 @@ REVOKE = pb.RevokeRequest(target=facts_pb2.REVOCATION_TARGET_SESSION, target_id=
 
 def call(channels: Channels, method: str, request: Message, principal: str = "") -> grpc.aio.UnaryUnaryCall:  # type: ignore[type-arg]
     """Call a method as a principal; without one as whoever the transport says."""
-    rpc: Callable[..., grpc.aio.UnaryUnaryCall] = getattr(channels.governance, method)  # type: ignore[type-arg]
+    stub = channels.evidence if method in EVIDENCE else channels.governance
+    rpc: Callable[..., grpc.aio.UnaryUnaryCall] = getattr(stub, method)  # type: ignore[type-arg]
     return rpc(request, timeout=PATIENCE_S, metadata=as_principal(principal) if principal else None)
 
 
@@ -64,7 +65,8 @@ async def refused(channels: Channels, method: str, request: Message, principal: 
 async def turned_away(channels: Channels, method: str, principal: str) -> bool:
     """Whether a principal's role does not permit a method at all."""
     try:
-        await call(channels, method, getattr(pb, f"{method}Request")(), principal)
+        messages = evidence_pb2 if method in EVIDENCE else pb
+        await call(channels, method, getattr(messages, f"{method}Request")(), principal)
     except grpc.aio.AioRpcError as error:
         found = Refused(error)
         assert found.code is not grpc.StatusCode.UNIMPLEMENTED, method

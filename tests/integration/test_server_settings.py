@@ -21,6 +21,8 @@ from demo.receiver import SpanReceiver
 from pdp.core.model import Duration
 from pdp.core.wording import SECOND
 from pdp.evidence.faulty_disk import FaultyDisk
+from pdp.evidence.journal_reader import read
+from pdp.evidence.segments import first_sequence_of, segments_of
 from pdp.governance.roles import Role
 from pdp.settings import (
     Administration,
@@ -166,7 +168,63 @@ async def test_a_segment_is_no_longer_than_segment_bytes(serve: Serve) -> None:
     for _ in range(2):
         await server.decisions.CheckBatch(batch, timeout=PATIENCE_S)
         await until(lambda: server.sidecar.evidence.status().held == 0)
-    assert len([*server.sidecar.settings.journal_dir.glob("*.jsonl")]) == 2
+    assert len(segments_of(server.sidecar.settings.journal_dir)) == 2
+
+
+async def fill_segments(server: Running, count: int) -> None:
+    """Have so many segments filled, small as they are, and a last one begun."""
+    batch = pb.CheckBatchRequest(checks=[check()] * 10)
+    seals = len([*server.sidecar.settings.journal_dir.glob("*[0-9].seal")])
+    while len([*server.sidecar.settings.journal_dir.glob("*[0-9].seal")]) < seals + count:
+        await server.decisions.CheckBatch(batch, timeout=PATIENCE_S)
+        await until(lambda: server.sidecar.evidence.status().held == 0)
+
+
+@pytest.mark.parametrize("compress", [True, False])
+async def test_full_segments_are_compressed_if_it_is_said(serve: Serve, compress: bool) -> None:
+    """And read as before."""
+    server = await serve(changes={"journal": Journal(segment_bytes=1, compress=compress)})
+    directory = server.sidecar.settings.journal_dir
+    await fill_segments(server, 2)
+    if compress:
+        await until(lambda: len([*directory.glob("*.jsonl.gz")]) > 1)
+    else:
+        assert [*directory.glob("*.gz")] == []
+    assert next(read(directory)).sequence == 1
+
+
+async def test_segments_older_than_keep_for_are_removed(serve: Serve) -> None:
+    """The oldest first."""
+    server = await serve(changes={"journal": Journal(segment_bytes=1, keep_for=Duration(1))})
+    await fill_segments(server, 3)
+    await until(lambda: first_sequence_of(segments_of(server.sidecar.settings.journal_dir)[0]) > 1)
+
+
+async def test_the_oldest_segments_beyond_keep_bytes_are_removed(serve: Serve) -> None:
+    """As many as it takes."""
+    server = await serve(changes={"journal": Journal(segment_bytes=1, keep_bytes=1)})
+    await fill_segments(server, 3)
+    await until(lambda: first_sequence_of(segments_of(server.sidecar.settings.journal_dir)[0]) > 1)
+
+
+async def test_what_is_not_exported_is_kept_if_export_is_required(serve: Serve) -> None:
+    """While the collector is away."""
+    telemetry = Telemetry(otlp_endpoint="http://127.0.0.1:1", required=True)
+    server = await serve(changes={"journal": Journal(segment_bytes=1, keep_bytes=1), "telemetry": telemetry})
+    directory = server.sidecar.settings.journal_dir
+    for count in (2, 4):  # in one turn the archive first compresses, then removes
+        await fill_segments(server, 2)
+        await until(lambda: len([*directory.glob("*.jsonl.gz")]) >= count)  # noqa: B023
+    assert first_sequence_of(segments_of(directory)[0]) == 1
+
+
+async def test_what_is_exported_is_removed_if_export_is_required(serve: Serve) -> None:
+    """The collector has it."""
+    with SpanReceiver() as receiver:
+        telemetry = Telemetry(otlp_endpoint=f"http://127.0.0.1:{receiver.port}", required=True)
+        server = await serve(changes={"journal": Journal(segment_bytes=1, keep_bytes=1), "telemetry": telemetry})
+        while first_sequence_of(segments_of(server.sidecar.settings.journal_dir)[0]) == 1:
+            await fill_segments(server, 1)
 
 
 @pytest.mark.parametrize(("interval", "reaches_the_disk"), [(SECOND // 100, True), (3600 * SECOND, False)])

@@ -51,8 +51,10 @@ def test_there_are_the_commands_that_are_promised() -> None:
     governing = {f"pdp {noun} {verb}" for noun, verbs in VERBS.items() for verb in verbs.split()} | {"pdp revoke"}
     administering = {"pdp import", "pdp export", "pdp admin token", "pdp admin whoami"}
     judging = {"pdp test", "pdp policy check"}
-    running = {"pdp serve", "pdp version", "pdp journal tail", "pdp journal verify"}
-    assert set(COMMANDS) == asking | governing | administering | judging | running
+    running = {"pdp serve", "pdp version", "pdp journal tail", "pdp journal verify", "pdp journal digest"}
+    recorded = {"pdp journal query", "pdp journal show", "pdp journal export"}
+    recorded |= {"pdp journal replay", "pdp journal what-if"}
+    assert set(COMMANDS) == asking | governing | administering | judging | running | recorded
 
 
 @pytest.mark.parametrize("path", COMMANDS)

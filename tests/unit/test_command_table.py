@@ -5,26 +5,29 @@ from __future__ import annotations
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from msgspec.structs import fields
-from sessionpdp.v1 import governance_pb2
+from sessionpdp.v1 import evidence_pb2, governance_pb2
 
 from pdp.doors.command_wire import request_type, response_type
 from pdp.governance.commands import Command
 from pdp.governance.roles import Role
-from pdp.governance.table import COMMANDS, IMPORT, QUERIES, ROLES_OF, ROWS
+from pdp.governance.table import COMMANDS, EVIDENCE, IMPORT, QUERIES, ROLES_OF, ROWS
 
 SERVICE = governance_pb2.DESCRIPTOR.services_by_name["GovernanceService"]
+EVIDENCE_SERVICE = evidence_pb2.DESCRIPTOR.services_by_name["EvidenceService"]
 MANNER = {"reason", "idempotency_key", "dry_run"}
 ANSWER = {"revision", "facts", "already_done"}
 
 
 def test_every_method_of_the_contract_is_in_the_table() -> None:
     """And nothing else is; what were missing could not be called, what were too much could."""
-    assert {method.name for method in SERVICE.methods} == set(ROLES_OF)
+    served = [*SERVICE.methods, *EVIDENCE_SERVICE.methods]
+    assert sorted(method.name for method in served) == sorted(ROLES_OF)
+    assert {method.name for method in EVIDENCE_SERVICE.methods} == set(EVIDENCE)
 
 
 def test_no_method_is_of_two_sorts() -> None:
     """A command with a query's roles would be anybody's."""
-    names = [*(kind.__name__ for kind in COMMANDS), *QUERIES, *IMPORT]
+    names = [*(kind.__name__ for kind in COMMANDS), *QUERIES, *EVIDENCE, *IMPORT]
     assert sorted(names) == sorted(ROLES_OF)
     assert len(ROWS) == len(COMMANDS)
 
@@ -33,7 +36,7 @@ def test_an_auditor_changes_nothing_and_an_importer_only_imports() -> None:
     """Reading is for every role."""
     of_auditor = {name for name, roles in ROLES_OF.items() if Role.AUDITOR in roles}
     of_importer = {name for name, roles in ROLES_OF.items() if Role.IMPORTER in roles}
-    assert (of_auditor, of_importer - of_auditor) == (set(QUERIES), {"ApplyFacts"})
+    assert (of_auditor, of_importer - of_auditor) == ({*QUERIES, *EVIDENCE}, {"ApplyFacts"})
 
 
 def test_every_method_is_somebodys() -> None:

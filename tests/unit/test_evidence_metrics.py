@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from pdp.core.decide import refuse
 from pdp.core.model import Instant, Request
@@ -24,13 +25,15 @@ from pdp.evidence.record import (
     LifecycleRecord,
 )
 from pdp.evidence.tally import BOUNDS_NS, Tally
+from pdp.evidence.telemetry import TelemetryStatus
 from pdp.evidence.trace import TraceContext
 
 NOW = Instant(1_772_355_600_000_000_000)
 STATUS = JournalStatus(
     healthy=True, error="", held=5, lag_s=0.25, unsynced_bytes=0, sequence=9, last_sync_s=0.001, errors=2, lost=0
 )
-SOURCES = Sources(Gauges(lambda: 42, lambda: 1.5, lambda: 3), lambda: STATUS, lambda: 7, lambda: 4)
+TELEMETRY = TelemetryStatus(exported=11, lost=7, failures=3, behind=6)
+SOURCES = Sources(Gauges(lambda: 42, lambda: 1.5, lambda: 3), lambda: STATUS, lambda: TELEMETRY, lambda: 4)
 RESOURCE = Resource({"service.name": "pdp"})
 
 
@@ -111,7 +114,10 @@ def test_a_clock_stepping_back_gives_no_negative_duration(collected: Collected) 
         ("pdp.journal.queue", 5),
         ("pdp.journal.lag", 0.25),
         ("pdp.journal.errors", 2),
+        ("pdp.telemetry.exported", 11),
         ("pdp.telemetry.lost", 7),
+        ("pdp.telemetry.failures", 3),
+        ("pdp.telemetry.behind", 6),
         ("pdp.break_glass.taken", 4),
     ],
 )
@@ -148,7 +154,7 @@ def test_no_identity_or_session_becomes_a_label(collected: Collected) -> None:
 def test_prometheus_scrapes_everything() -> None:
     """Counters, gauges and the histogram of durations, over HTTP on loopback."""
     registry, tally = CollectorRegistry(), Tally(NOW)
-    metrics = Metrics(SOURCES, RESOURCE, tally, [PrometheusReader(tally, RESOURCE, registry)])
+    metrics = Metrics(SOURCES, RESOURCE, tally, [PrometheusReader(tally, registry)])
     endpoint = PrometheusEndpoint(registry, "127.0.0.1", 0)
     metrics.count([denial(nanos=3_000)])
     with urllib.request.urlopen(f"http://127.0.0.1:{endpoint.port}/metrics", timeout=30) as response:
@@ -162,3 +168,21 @@ def test_prometheus_scrapes_everything() -> None:
         "pdp_journal_lag_seconds 0.25",
     ]
     assert expected == [line for line in expected if line in lines]
+
+
+def test_a_bucket_shows_the_latest_decision_that_has_a_span() -> None:
+    """As an exemplar: to OTLP, and in OpenMetrics to whoever asks for that."""
+    registry, tally = CollectorRegistry(), Tally(NOW)
+    reader = MemoryReader(tally, RESOURCE)
+    metrics = Metrics(SOURCES, RESOURCE, tally, [PrometheusReader(tally, registry), reader])
+    metrics.count([denial(nanos=1_500), replace(denial(nanos=1_600), trace=TraceContext("c" * 32, "d" * 16))])
+    (point,) = tally.durations(NOW).data.data_points
+    assert isinstance(point, HistogramDataPoint)
+    told = [(one.trace_id, one.span_id, one.value, one.time_unix_nano) for one in point.exemplars]
+    assert told == [(int("c" * 32, 16), int("d" * 16, 16), 1.6e-06, NOW)]
+    page = openmetrics.generate_latest(registry).decode()
+    metrics.close()
+    labels = f'{{span_id="{"d" * 16}",trace_id="{"c" * 32}"}}'
+    bucket = 'pdp_decision_duration_seconds_bucket{le="2e-06",method="Check"} 2.0'
+    assert [line for line in page.splitlines() if line.startswith(f"{bucket} # {labels} 1.6e-06 ")] != []
+    assert page.count(" # {") == 1

@@ -31,9 +31,11 @@ from pdp.core.model import (
 from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot
+from pdp.evidence.due import has_span
 from pdp.evidence.log_line import decision_log_line
 from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord, LifecycleRecord
-from pdp.evidence.spans import SpanMaker, is_exported
+from pdp.evidence.spans import SpanMaker
+from pdp.evidence.told import told_by_record
 from pdp.evidence.trace import TraceContext, parse_traceparent
 
 NOW = Instant(1_772_355_600_000_000_000)
@@ -75,6 +77,13 @@ def record(*more: AnyFact, trace: TraceContext = OWN, request: Request = REQUEST
     )  # fmt: skip
 
 
+def span_of(value: AnyRecord, maker: SpanMaker = MAKER) -> ReadableSpan:
+    """Return the span of a record that has one."""
+    span = maker.span(told_by_record(value))
+    assert span is not None
+    return span
+
+
 def links(span: ReadableSpan) -> dict[tuple[object, object], str]:
     """Return the traceparent each link leads to, by link kind and fact."""
     return {_label(link): _traceparent(link) for link in span.links}
@@ -91,7 +100,7 @@ def _traceparent(link: Link) -> str:
 
 def test_an_allow_is_a_server_span_below_the_callers() -> None:
     """Ids, parent, times and kind come from the record."""
-    span = MAKER.span(record())
+    span = span_of(record())
     assert span.context is not None
     assert span.parent is not None
     assert (span.name, span.kind) == ("sessionpdp.v1.DecisionService/Check", SpanKind.SERVER)
@@ -109,6 +118,7 @@ def test_an_allow_says_who_for_what_under_which_consent() -> None:
     expected = {
         "rpc.system.name": "grpc",
         "rpc.method": "sessionpdp.v1.DecisionService/Check",
+        "rpc.response.status_code": "OK",
         "pdp.outcome": "allow",
         "pdp.reason.code": "GRANTED",
         "pdp.reason.codes": ("GRANTED",),
@@ -130,17 +140,17 @@ def test_an_allow_says_who_for_what_under_which_consent() -> None:
         "pdp.revision": 7,
         "pdp.valid_until": "2026-03-01T10:00:00.000000000Z",
     } | ({"pdp.policy.version": version} if version else {})
-    assert expected == dict(MAKER.span(record()).attributes or {})
+    assert expected == dict(span_of(record()).attributes or {})
 
 
 def test_an_allow_links_to_its_approval_and_its_session() -> None:
     """Both happened earlier, in traces of their own."""
-    assert links(MAKER.span(record())) == {("approval", "a-1"): APPROVED, ("session", "s-1"): OPENED}
+    assert links(span_of(record())) == {("approval", "a-1"): APPROVED, ("session", "s-1"): OPENED}
 
 
 def test_a_deny_is_no_error_and_links_to_the_revocation() -> None:
     """Who revoked is one click away."""
-    span = MAKER.span(record(REVOCATION))
+    span = span_of(record(REVOCATION))
     attributes = dict(span.attributes or {})
     assert span.status.status_code is StatusCode.UNSET
     assert (attributes["pdp.outcome"], attributes["pdp.reason.code"]) == ("deny", "SESSION_REVOKED")
@@ -150,26 +160,26 @@ def test_a_deny_is_no_error_and_links_to_the_revocation() -> None:
 def test_a_fact_without_a_trace_gets_no_link() -> None:
     """Facts loaded from a file have none."""
     plain = replace(REVOCATION, traceparent="")
-    assert {("approval", "a-1"), ("session", "s-1")} == set(links(MAKER.span(record(plain))))
+    assert {("approval", "a-1"), ("session", "s-1")} == set(links(span_of(record(plain))))
 
 
 def test_the_resource_id_is_opt_in() -> None:
     """It may say more than telemetry should."""
     maker = SpanMaker(Resource({}), resource_ids=True)
-    assert dict(maker.span(record()).attributes or {})["pdp.resource.id"] == "prod/users"
+    assert dict(span_of(record(), maker).attributes or {})["pdp.resource.id"] == "prod/users"
 
 
 def test_no_decision_is_an_error_span() -> None:
     """Only INTERNAL_ERROR means that nothing could be decided."""
     failed = refuse(Code.INTERNAL_ERROR, "a bug", Snapshot(), NOW)
-    span = MAKER.span(replace(record(), decision=failed))
+    span = span_of(replace(record(), decision=failed))
     assert span.status.status_code is StatusCode.ERROR
     assert dict(span.attributes or {})["error.type"] == "INTERNAL_ERROR"
 
 
 def test_the_root_of_a_trace_has_no_parent() -> None:
     """A caller without `traceparent`."""
-    assert MAKER.span(record(trace=TraceContext("d" * 32, "e" * 16))).parent is None
+    assert span_of(record(trace=TraceContext("d" * 32, "e" * 16, sampled=True))).parent is None
 
 
 def test_a_change_is_the_span_its_facts_lead_to() -> None:
@@ -180,7 +190,7 @@ def test_a_change_is_the_span_its_facts_lead_to() -> None:
         revision=8, changes=(Put(REVOCATION), Drop(FactKind.TASK, "t-1")), actor="operator", reason="incident", at=NOW,
         ended_at=LATER, method="Revoke", trace=stamp,
     )  # fmt: skip
-    span = MAKER.span(change)
+    span = span_of(change)
     assert span.context is not None
     assert (span.context.trace_id, span.context.span_id) == (int("3" * 32, 16), int("3" * 16, 16))
     assert (span.name, span.kind) == ("sessionpdp.v1.GovernanceService/Revoke", SpanKind.SERVER)
@@ -188,6 +198,7 @@ def test_a_change_is_the_span_its_facts_lead_to() -> None:
     expected = {
         "rpc.system.name": "grpc",
         "rpc.method": "sessionpdp.v1.GovernanceService/Revoke",
+        "rpc.response.status_code": "OK",
         "pdp.revision": 8,
         "pdp.change.actor": "operator",
         "pdp.change.reason": "incident",
@@ -213,7 +224,7 @@ UNSAMPLED = TraceContext("a" * 32, "c" * 16)
 )
 def test_only_routine_allows_are_sampled(value: AnyRecord, *, expected: bool) -> None:
     """Denials, durable decisions and changes are always exported."""
-    assert expected == is_exported(value)
+    assert expected == has_span(value)
 
 
 def test_the_log_line_shares_the_ids_of_the_record() -> None:

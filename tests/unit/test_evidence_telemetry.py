@@ -1,21 +1,22 @@
-"""Export of spans: everything arrives, trouble is bounded and counted, the end comes in time."""
+"""Export: everything arrives, trouble is bounded and counted, the end comes in time."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from pdp.core.decide import refuse
 from pdp.core.model import Instant, Request
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Snapshot
+from pdp.evidence.due import Due
+from pdp.evidence.export_cursor import FILE
+from pdp.evidence.outbox import Outbox
 from pdp.evidence.record import DecisionRecord
-from pdp.evidence.spans import SpanMaker
+from pdp.evidence.record_json import GENESIS, DecisionJson, Document, line_of
 from pdp.evidence.telemetry import Telemetry
 from pdp.evidence.trace import Ids
 
@@ -24,39 +25,48 @@ IDS = Ids()
 PATIENCE_S = 30.0
 
 
-class Collector(SpanExporter):
-    """A fake collector that can be away, fail loudly, or hang."""
+class Collector:
+    """A fake way out that can be away, fail loudly, refuse much at once, or hang."""
+
+    name = "spans"
 
     def __init__(self) -> None:
-        self.names: list[object] = []
-        self.attempts = 0
+        self.names: list[str] = []
+        self.sizes: list[int] = []
         self.away = False
-        self.raises = False
+        self.poison = ""
+        self.most = 1_000
         self.hanging = threading.Event()
         self.hanging.set()
         self.arrived = threading.Semaphore(0)
         self.attempted = threading.Semaphore(0)
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Take the spans, or do what was told."""
-        self.attempts += 1
+    def export(self, told: Iterable[Document]) -> bool:
+        """Take the records, or do what was told."""
+        names = [document.decision_id for document in told if isinstance(document, DecisionJson)]
         self.attempted.release()
         self.hanging.wait()
-        if self.raises:
+        if self.poison in names:
             message = "boom"
             raise RuntimeError(message)
-        if self.away:
-            return SpanExportResult.FAILURE
-        for span in spans:
-            self.names.append((span.attributes or {})["pdp.decision.id"])
+        if self.away or len(names) > self.most:
+            return False
+        self.sizes.append(len(names))
+        for name in names:
+            self.names.append(name)
             self.arrived.release()
-        return SpanExportResult.SUCCESS
+        return True
 
     def shutdown(self) -> None:
         """Interrupt what hangs."""
         self.hanging.set()
 
-    def await_spans(self, count: int) -> None:
+    def await_attempts(self, count: int) -> None:
+        """Wait until that many more exports were tried."""
+        for _ in range(count):
+            assert self.attempted.acquire(timeout=PATIENCE_S)
+
+    def await_records(self, count: int) -> None:
         """Wait until that many more have arrived."""
         for _ in range(count):
             assert self.arrived.acquire(timeout=PATIENCE_S)
@@ -70,85 +80,125 @@ def denial(name: str) -> DecisionRecord:
     )  # fmt: skip
 
 
-@pytest.fixture
-def collector() -> Collector:
-    """Return a collector that works."""
-    return Collector()
+class Exporting:
+    """Telemetry over a journal, with no patience between retries."""
+
+    def __init__(self, directory: Path, *, journal_end: int = 0) -> None:
+        self.collector, self.other = Collector(), Collector()
+        self.outbox = Outbox(Due(logs=False))
+        self.outbox.resume(directory)
+        self.outbox.counted(journal_end)
+        signals = [self.collector, self.other]
+        self.telemetry = Telemetry(self.outbox, signals, linger_s=0.001, first_backoff_s=0.001)
+
+    def offer(self, *names: str) -> None:
+        """Offer denials."""
+        self.outbox.offer([denial(name) for name in names])
 
 
 @pytest.fixture
-def telemetry(collector: Collector) -> Iterator[Telemetry]:
-    """Return telemetry to it with a small backlog and no patience between retries."""
-    running = Telemetry(collector, SpanMaker(Resource({})), max_backlog=4, linger_s=0.001, first_backoff_s=0.001)
-    running.start()
+def exporting(tmp_path: Path) -> Iterator[Exporting]:
+    """Return telemetry that runs."""
+    running = Exporting(tmp_path)
+    running.telemetry.start()
     yield running
-    collector.hanging.set()
-    running.close(0.1)
+    running.collector.hanging.set()
+    running.telemetry.close(0.1)
 
 
-def test_spans_arrive_in_order(collector: Collector, telemetry: Telemetry) -> None:
-    """What was offered is exported."""
-    telemetry.offer([denial("1"), denial("2")])
-    telemetry.offer([denial("3")])
-    collector.await_spans(3)
-    assert collector.names == ["1", "2", "3"]
+def test_records_arrive_in_order_by_every_signal(exporting: Exporting) -> None:
+    """What was offered is exported, and counted."""
+    exporting.offer("1", "2")
+    exporting.offer("3")
+    exporting.other.await_records(3)
+    assert (exporting.collector.names, exporting.other.names) == (["1", "2", "3"], ["1", "2", "3"])
+    assert exporting.telemetry.close(PATIENCE_S) == 0
+    assert exporting.telemetry.status().exported == 3
 
 
-def test_spans_wait_for_a_collector_that_is_away(collector: Collector, telemetry: Telemetry) -> None:
-    """They are retried, in order, and none is lost."""
-    collector.away = True
-    telemetry.offer([denial("1"), denial("2")])
-    for _ in range(3):
-        assert collector.attempted.acquire(timeout=PATIENCE_S)
-    collector.away = False
-    collector.await_spans(2)
-    assert (collector.names, telemetry.lost) == (["1", "2"], 0)
+def test_records_wait_for_a_collector_that_is_away(exporting: Exporting) -> None:
+    """They are retried, in order; each failed attempt is counted."""
+    exporting.collector.away = True
+    exporting.offer("1", "2")
+    exporting.collector.await_attempts(3)
+    exporting.collector.away = False
+    exporting.collector.await_records(2)
+    assert exporting.collector.names == ["1", "2"]
+    assert exporting.telemetry.status().failures >= 2
 
 
-def test_an_exporters_bug_counts_as_a_failed_export(collector: Collector, telemetry: Telemetry) -> None:
-    """The thread survives it."""
-    collector.raises = True
-    telemetry.offer([denial("1")])
-    assert collector.attempted.acquire(timeout=PATIENCE_S)
-    collector.raises = False
-    collector.await_spans(1)
-    assert collector.names == ["1"]
+def test_what_one_signal_has_acknowledged_is_not_sent_again_for_another(exporting: Exporting) -> None:
+    """A collector without a pipeline for logs gets each span once."""
+    exporting.other.away = True
+    exporting.offer("1", "2")
+    exporting.other.await_attempts(4)
+    assert exporting.collector.names == ["1", "2"]
+    exporting.other.away = False
+    exporting.other.await_records(2)
+    assert exporting.collector.names == ["1", "2"]
 
 
-def test_the_oldest_spans_give_way_and_are_counted(
-    collector: Collector, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The backlog is bounded, and the loss is said once."""
-    collector.hanging.clear()
-    telemetry.offer([denial("0")])
-    assert collector.attempted.acquire(timeout=PATIENCE_S)
-    for name in "123456":
-        telemetry.offer([denial(name)])
-    assert telemetry.lost == 2
-    collector.hanging.set()
-    collector.await_spans(5)
-    assert collector.names == ["0", "3", "4", "5", "6"]
-    assert sum("spans are lost" in message for message in caplog.messages) == 1
+def test_what_is_too_much_at_once_is_sent_in_parts(exporting: Exporting) -> None:
+    """Collectors bound the size of a message."""
+    exporting.collector.most = 3
+    names = [str(number) for number in range(20)]
+    exporting.offer(*names)
+    exporting.collector.await_records(20)
+    assert exporting.collector.names == names
 
 
-def test_closing_exports_what_is_queued(collector: Collector, telemetry: Telemetry) -> None:
-    """The last spans of a process are as good as the others."""
-    telemetry.offer([denial("1"), denial("2")])
-    assert telemetry.close(PATIENCE_S) == 0
-    assert collector.names == ["1", "2"]
+def test_a_record_at_which_the_exporter_fails_holds_up_no_other(exporting: Exporting) -> None:
+    """It is given up, counted, and said."""
+    exporting.collector.poison = "2"
+    exporting.offer("1", "2", "3")
+    exporting.collector.await_records(2)
+    assert (exporting.collector.names, exporting.telemetry.status().lost) == (["1", "3"], 1)
 
 
-def test_closing_gives_up_on_a_collector_that_is_away(collector: Collector, telemetry: Telemetry) -> None:
-    """And counts what it gave up."""
-    collector.away = True
-    telemetry.offer([denial("1"), denial("2")])
-    assert telemetry.close(0.05) == 2
+def test_closing_exports_what_is_queued(exporting: Exporting) -> None:
+    """The last records of a process are as good as the others."""
+    exporting.offer("1", "2")
+    assert exporting.telemetry.close(PATIENCE_S) == 0
+    assert exporting.collector.names == ["1", "2"]
 
 
-def test_closing_does_not_wait_for_a_collector_that_hangs(collector: Collector, telemetry: Telemetry) -> None:
+def test_closing_gives_up_on_a_collector_that_is_away(exporting: Exporting) -> None:
+    """What must arrive is not lost by that: the next start has it in the journal."""
+    exporting.collector.away = True
+    exporting.offer("1", "2")
+    exporting.collector.await_attempts(1)
+    assert exporting.telemetry.close(0.05) == 0
+    assert not exporting.telemetry._thread.is_alive()
+
+
+def test_closing_does_not_wait_for_a_collector_that_hangs(exporting: Exporting) -> None:
     """Shutting the exporter down interrupts it."""
-    collector.hanging.clear()
-    telemetry.offer([denial("1")])
-    assert collector.attempted.acquire(timeout=PATIENCE_S)
-    telemetry.close(0.05)
-    assert not telemetry._thread.is_alive()
+    exporting.collector.hanging.clear()
+    exporting.offer("1")
+    exporting.collector.await_attempts(1)
+    exporting.telemetry.close(0.05)
+    assert not exporting.telemetry._thread.is_alive()
+
+
+def test_closing_what_was_never_started_is_no_error(tmp_path: Path) -> None:
+    """As when the journal could not be opened."""
+    assert Exporting(tmp_path).telemetry.close(0.05) == 0
+
+
+def test_a_journal_that_cannot_be_read_is_said_once_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The export goes on when it can be."""
+    segment = tmp_path / f"{1:020d}.jsonl"
+    segment.write_bytes(b"damage\n")
+    (tmp_path / FILE).write_text("0\n")
+    exporting = Exporting(tmp_path, journal_end=1)
+    exporting.telemetry.start()
+    while "cannot be read" not in caplog.text:
+        threading.Event().wait(0.001)
+    line, _ = line_of(denial("1"), 1, GENESIS)
+    segment.write_bytes(line)
+    exporting.collector.await_records(1)
+    exporting.telemetry.close(PATIENCE_S)
+    assert exporting.collector.names == ["1"]
+    assert sum("cannot be read" in message for message in caplog.messages) == 1

@@ -16,12 +16,14 @@ from rich.console import Console
 from pdp.cli.journal_view import record_line
 from pdp.core.model import FactKind, Instant
 from pdp.evidence import names
+from pdp.evidence.due import has_span
 from pdp.evidence.journal import Journal
 from pdp.evidence.record import LAPSES_FOLLOWED, AnyRecord, Lapse, LapseMark, LapseRecord, LifecycleRecord
 from pdp.evidence.record_json import GENESIS, line_of
 from pdp.evidence.segments import segments_of
-from pdp.evidence.spans import SpanMaker, is_exported
+from pdp.evidence.spans import SpanMaker
 from pdp.evidence.tally import Tally
+from pdp.evidence.told import told_by_record
 from pdp.evidence.trace import TraceContext
 from pdp.evidence.usage import UseLedger, restore_uses
 
@@ -88,7 +90,8 @@ def test_the_schema_knows_everything_that_lapses(what: Lapse) -> None:
 
 def test_its_span_leads_to_the_one_that_wrote_the_fact() -> None:
     """It is a trace of its own, since nobody called."""
-    span = SpanMaker(Resource({"service.name": "pdp"})).span(LAPSE)
+    span = SpanMaker(Resource({"service.name": "pdp"})).span(told_by_record(LAPSE))
+    assert span is not None
     (link,) = span.links
     assert (span.name, span.kind, span.parent) == ("pdp.lapse", SpanKind.INTERNAL, None)
     assert (link.context.trace_id, link.context.span_id) == (int("1" * 32, 16), int("2" * 16, 16))
@@ -106,7 +109,9 @@ def test_its_span_leads_to_the_one_that_wrote_the_fact() -> None:
 def test_the_span_of_a_fact_that_was_not_traced_leads_nowhere() -> None:
     """And is exported all the same."""
     untraced = replace(LAPSE, traceparent="")
-    assert (is_exported(untraced), list(SpanMaker(Resource({})).span(untraced).links)) == (True, [])
+    span = SpanMaker(Resource({})).span(told_by_record(untraced))
+    assert span is not None
+    assert (has_span(untraced), list(span.links)) == (True, [])
 
 
 def test_lapses_are_counted_by_what_ended() -> None:

@@ -25,14 +25,17 @@ LIMITS, SETTINGS, MTLS = (
 )
 REVIEWS = "tests/integration/test_server_reviews.py::"
 ROLES, PRINCIPALS = "tests/integration/test_server_roles.py::", "tests/unit/test_principals.py::"
+REPLAY = "tests/integration/test_server_replay.py::"
 LIFECYCLE = "tests/integration/test_server_lifecycle.py::"
 ADMIN_TLS = SETTINGS + "test_administration_over_mutual_tls_asks_for_a_certificate"
+MASKING = "tests/integration/test_masking_evidence.py::"
 HANDSHAKE = MTLS + "test_a_certificate_of_another_authority_fails_the_handshake"
 ADDRESS = SETTINGS + "test_address_and_mode_are_those_of_the_sockets"
 
 TAKES_EFFECT = {
     "data_dir": SETTINGS + "test_data_dir_holds_the_database_the_journal_and_the_sockets",
     "policies": SETTINGS + "test_policies_restrict",
+    "shadow_policies": REPLAY + "test_shadow_policies_record_what_they_would_change",
     "decisions.address": ADDRESS,
     "decisions.mode": ADDRESS,
     "decisions.tls.certificate": HANDSHAKE,
@@ -62,9 +65,17 @@ TAKES_EFFECT = {
     "journal.max_buffered": SETTINGS + "test_no_more_than_max_buffered_records_wait_for_the_disk",
     "journal.segment_bytes": SETTINGS + "test_a_segment_is_no_longer_than_segment_bytes",
     "journal.flush_interval": SETTINGS + "test_a_buffered_record_is_on_disk_after_flush_interval",
+    "journal.compress": SETTINGS + "test_full_segments_are_compressed_if_it_is_said",
+    "journal.keep_for": SETTINGS + "test_segments_older_than_keep_for_are_removed",
+    "journal.keep_bytes": SETTINGS + "test_the_oldest_segments_beyond_keep_bytes_are_removed",
+    "journal.mask.attributes": MASKING + "test_what_is_masked_is_nowhere_on_disk_nor_in_spans_and_log_lines",
+    "journal.mask.when": MASKING + "test_a_mask_may_be_for_some_requests_only",
     "telemetry.otlp_endpoint": SETTINGS + "test_spans_go_to_otlp_endpoint",
     "telemetry.sample_ratio": SETTINGS + "test_sample_ratio_is_the_share_of_routine_allows_with_spans",
     "telemetry.resource_ids": SETTINGS + "test_resource_ids_are_on_spans_if_it_is_said",
+    "telemetry.logs": "tests/integration/test_otlp_story.py::"
+    "test_every_decision_and_call_is_a_log_record_that_names_its_span",
+    "telemetry.required": SETTINGS + "test_what_is_not_exported_is_kept_if_export_is_required",
     "telemetry.prometheus_port": SETTINGS + "test_metrics_are_served_on_prometheus_port",
     "reviews.unused_after": REVIEWS + "test_an_entitlement_unused_for_long_is_proposed_for_removal_and_removed",
     "reviews.certify_ahead": REVIEWS + "test_a_certification_is_due_ahead_of_its_end",
@@ -212,11 +223,21 @@ CONTRADICTIONS = {
     "staleness before a heartbeat": "state: {max_staleness: 1s, heartbeat: 2s}",
     "no heartbeat at all": "state: {heartbeat: 0s}",
     "a share above one": "telemetry: {sample_ratio: 1.5}",
+    "logs without a collector": "telemetry: {logs: true}",
     "a port that is none": "telemetry: {prometheus_port: 70000}",
     "a negative port": "telemetry: {prometheus_port: -1}",
     "a collector without a scheme": "telemetry: {otlp_endpoint: 'collector:4317'}",
     "no calls": "limits: {calls: 0}",
     "no room for records": "journal: {max_buffered: 0}",
+    "less room than for a segment": "journal: {keep_bytes: 1000}",
+    "no time to keep": "journal: {keep_for: 0s}",
+    "an export that is required and goes nowhere": "telemetry: {required: true}",
+    "a mask of nothing": "journal: {mask: [{attributes: []}]}",
+    "a mask of what is no attribute": "journal: {mask: [{attributes: [subject]}]}",
+    "a mask of part of a name": "journal: {mask: [{attributes: ['context.e*']}]}",
+    "a mask with an empty step": "journal: {mask: [{attributes: ['context..a']}]}",
+    "a mask under an empty condition": "journal: {mask: [{attributes: [context.a], when: ''}]}",
+    "a mask that reads what is not asked": "journal: {mask: [{attributes: [context.a], when: 'session.id == \"\"'}]}",
 }
 
 
@@ -227,6 +248,21 @@ def test_a_contradiction_is_refused_at_its_place(tmp_path: Path, name: str) -> N
     problems = problems_of(tmp_path, CONTRADICTIONS[name])
     assert problems != []
     assert all(problem.split(":")[0].isdigit() and problem.split(":")[1].isdigit() for problem in problems)
+
+
+def test_a_fault_in_the_condition_of_a_mask_has_its_own_place(tmp_path: Path) -> None:
+    """Line and column inside of the expression."""
+    text = """\
+journal:
+  mask:
+    - attributes: [context.a]
+      when: >-
+        action.name == "x" &&
+        contxt.a == 1
+"""
+    problems = problems_of(tmp_path, text)
+    assert len(problems) == 1
+    assert problems[0].startswith("6:15: journal.mask[0].when: undeclared reference to `contxt.a`")
 
 
 def test_a_token_in_plain_text_is_not_repeated(tmp_path: Path) -> None:

@@ -1,0 +1,151 @@
+"""The parts of a decision's line: what was asked, why it was answered so, what that rests on and what it used."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pdp.core.decision import Allow, Decision
+from pdp.core.model import NO_ATTRIBUTES, Attributes, Credential, Instant, Request
+from pdp.core.reasons import Denial
+from pdp.evidence.instants import instant_text
+from pdp.evidence.record import DecisionRecord
+
+
+class CredentialJson(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a request knew of the credential; never the credential."""
+
+    id: str = ""
+    issuer: str = ""
+    subject: str = ""
+    issued_at: str | None = None
+    expires_at: str | None = None
+
+
+class RequestJson(Struct, frozen=True, omit_defaults=True, gc=False):
+    """All that `decide` was asked."""
+
+    subject: str
+    action: str
+    resource: str
+    session_id: str = ""
+    task_id: str = ""
+    context: Attributes = NO_ATTRIBUTES
+    credential: CredentialJson | None = None
+    subject_type: str = ""
+    subject_properties: Attributes = NO_ATTRIBUTES
+    action_properties: Attributes = NO_ATTRIBUTES
+    resource_properties: Attributes = NO_ATTRIBUTES
+    at_least_revision: int = 0
+    request_id: str = ""
+
+
+class ReasonJson(Struct, frozen=True, omit_defaults=True, gc=False):
+    """One reason; `revocation_id` names what overrode."""
+
+    code: str
+    message: str = ""
+    subject_of_reason: str = ""
+    revocation_id: str = ""
+
+
+class UsesJson(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What an allow used once."""
+
+    sessions: tuple[str, ...] = ()
+    approvals: tuple[str, ...] = ()
+    entitlements: tuple[str, ...] = ()
+    """Where there are several: the session's own, and those of the sessions it was delegated by."""
+
+
+class ShadowJson(Struct, frozen=True, omit_defaults=True, gc=False):
+    """What the shadow policies would have answered."""
+
+    policy_version: str
+    outcome: str
+    reasons: tuple[ReasonJson, ...]
+    """Without messages, which may quote what the line masks."""
+
+
+class BasisJson(NamedTuple):
+    """Ids of the facts an answer was traced to, in the order of `DecisionJson`; empty where there is none."""
+
+    identity_id: str = ""
+    owner: str = ""
+    session_id: str = ""
+    task_id: str = ""
+    approval_id: str = ""
+    ticket: str = ""
+    entitlement_id: str = ""
+
+
+def basis_of(record: DecisionRecord) -> BasisJson:
+    """Return the ids of what the decision was traced to; of a fact not found, the id the request asked for."""
+    basis, request = record.decision.basis, record.request
+    identity, session, task = basis.identity, basis.session, basis.task
+    approval, entitlement = basis.approval, basis.entitlement
+    return BasisJson(
+        "" if identity is None else identity.id,
+        "" if identity is None else identity.owner,
+        request.session if session is None else session.id,
+        task.id if task is not None else (request.task if session is None else session.task),
+        approval.id if approval is not None else ("" if session is None else session.approval),
+        "" if approval is None else approval.ticket,
+        entitlement.id if entitlement is not None else ("" if session is None else session.entitlement),
+    )
+
+
+def uses_json(allow: Allow) -> UsesJson:
+    """Return what an allow used."""
+    entitlements = allow.grant.entitlements
+    return UsesJson(allow.used_sessions, allow.used_approvals, entitlements if len(entitlements) > 1 else ())
+
+
+def request_json(request: Request) -> RequestJson:
+    """Return what was asked."""
+    return RequestJson(
+        request.subject,
+        request.action,
+        request.resource,
+        request.session,
+        request.task,
+        request.context,
+        None if request.credential is None else _credential(request.credential),
+        request.subject_type,
+        request.subject_properties,
+        request.action_properties,
+        request.resource_properties,
+        request.at_least_revision,
+        request.request_id,
+    )
+
+
+def _credential(credential: Credential) -> CredentialJson:
+    issued, expires = optional_text(credential.issued_at), optional_text(credential.expires_at)
+    return CredentialJson(credential.id, credential.issuer, credential.subject, issued, expires)
+
+
+def reasons_json(decision: Decision, basis: BasisJson) -> tuple[ReasonJson, ...]:
+    """Return every reason, the primary one first."""
+    if isinstance(decision, Allow):
+        return (ReasonJson(decision.code, "", f"session:{basis.session_id}"),)
+    return tuple(_reason(denial) for denial in decision.reasons)
+
+
+def shadow_json(decision: Decision, basis: BasisJson) -> ShadowJson:
+    """Return what the shadow policies would have answered."""
+    outcome = "allow" if isinstance(decision, Allow) else "deny"
+    reasons = tuple(replace(reason, message="") for reason in reasons_json(decision, basis))
+    return ShadowJson(decision.policy_version, outcome, reasons)
+
+
+def _reason(denial: Denial) -> ReasonJson:
+    by = denial.by
+    return ReasonJson(denial.code, denial.message, denial.about, "" if by is None else by.id)
+
+
+def optional_text(instant: Instant | None) -> str | None:
+    """Return an instant as the journal writes it; None for none."""
+    return None if instant is None else instant_text(instant)

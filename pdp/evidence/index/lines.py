@@ -1,0 +1,92 @@
+"""Lines of the journal by where they stand: read on from a position, and fetched by their places."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from pdp.evidence.index.index_file import Indexed, Position
+from pdp.evidence.index.query import FoundRecord, Place
+from pdp.evidence.index.topics import decode_line, topics_of
+from pdp.evidence.instants import parse_instant
+from pdp.evidence.segments import first_sequence_of, open_segment, segments_of
+from pdp.evidence.trouble import JournalDamagedError
+
+
+class Read(NamedTuple):
+    """A line as the index takes it, and where the one behind it stands."""
+
+    record: Indexed
+    after: Position
+
+
+def read_on(directory: Path, position: Position, until: int | None = None) -> Iterator[Read]:
+    """Yield the records behind a position, up to a sequence or the last whole line.
+
+    Raises JournalDamagedError at a whole line that is no record, OSError if a segment cannot be read.
+    """
+    for segment in segments_of(directory):
+        first = first_sequence_of(segment)
+        if first < position.segment:
+            continue
+        offset = position.offset if first == position.segment else 0
+        with open_segment(segment) as file:
+            file.seek(offset)
+            for raw in file:
+                if not raw.endswith(b"\n"):
+                    return  # still being written, or torn
+                record = _indexed(raw[:-1], offset, segment)
+                if until is not None and record.place.sequence > until:
+                    return
+                offset += len(raw)
+                yield Read(record, Position(record.place.sequence, first, offset))
+
+
+def leads_into(directory: Path, position: Position) -> bool:
+    """Whether a journal has a line's end, or no lines any more, where the position is: it may be another's."""
+    for segment in segments_of(directory):
+        first = first_sequence_of(segment)
+        if first >= position.segment:
+            if first > position.segment or position.offset == 0:
+                return position.sequence < first
+            with open_segment(segment) as file:
+                file.seek(position.offset - 1)
+                return file.read(1) == b"\n"
+    return position.sequence == 0
+
+
+def read_records(directory: Path, places: Sequence[Place]) -> list[FoundRecord]:
+    """Return the lines at these places, in their order, but for those whose segments are gone.
+
+    Of a compressed segment all is decompressed up to the last of them, once. Raises OSError, JournalDamagedError.
+    """
+    segments = segments_of(directory)
+    firsts = [first_sequence_of(segment) for segment in segments]
+    found: dict[int, FoundRecord] = {}
+    ordered = sorted(places, key=lambda place: place.sequence)
+    for number, some in groupby(ordered, lambda place: bisect_right(firsts, place.sequence) - 1):
+        if number >= 0:
+            found |= {one.sequence: one for one in _read(segments[number], some)}
+    return [found[place.sequence] for place in places if place.sequence in found]
+
+
+def _read(segment: Path, places: Iterator[Place]) -> Iterator[FoundRecord]:
+    with open_segment(segment) as file:
+        for place in places:
+            file.seek(place.offset)
+            yield FoundRecord(place.sequence, file.read(place.length))
+
+
+def _indexed(raw: bytes, offset: int, segment: Path) -> Indexed:
+    try:
+        line = decode_line(raw)
+        at = parse_instant(line.time)
+    except (msgspec.DecodeError, ValueError) as error:  # text that is not UTF-8 is a ValueError too
+        message = f"what stands at byte {offset} of segment `{segment.name}` is not a record: {error}"
+        raise JournalDamagedError(message) from None
+    return Indexed(Place(line.seq, offset, len(raw)), at, line.decision_id, topics_of(line))

@@ -1,0 +1,63 @@
+"""Journals with seals, as a sidecar leaves them, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pdp.core.model import Instant
+from pdp.evidence.archive import Archive
+from pdp.evidence.journal import Journal, Ledgers
+from pdp.evidence.record import AnyRecord, DecisionRecord, LifecycleRecord
+from pdp.evidence.retention import Retention
+from pdp.evidence.trace import TraceContext
+from pdp.evidence.usage import UseLedger
+from tests.unit.core_story import REQUEST, chain, decided
+
+NOW = Instant(1_772_355_600_000_000_000)
+TWO_RECORDS = 700
+"""Bytes that a segment of two records passes."""
+
+
+def event(name: str) -> LifecycleRecord:
+    """Return a record of some length."""
+    return LifecycleRecord(name=name, at=NOW, attributes={"padding": "x" * 100})
+
+
+def use() -> DecisionRecord:
+    """Return the record of an allow, which uses session `s-0`."""
+    decision, trace = decided(chain(0)), TraceContext("a" * 32, "b" * 16)
+    return DecisionRecord(
+        decision_id="d", trace=trace, method="Check", request=REQUEST, decision=decision, started_at=NOW, ended_at=NOW
+    )
+
+
+def keep(
+    directory: Path,
+    *records: str | AnyRecord,
+    compressed: bool = False,
+    retention: Retention | None = None,
+    may_remove: Callable[[int], bool] = lambda _: True,
+    now: int = NOW,
+    until: Callable[[], bool] = lambda: True,
+) -> None:
+    """Write records durably, two events to a segment, wait until something is so, and stop cleanly."""
+    archive = Archive(compressed=compressed, retention=retention, may_remove=may_remove, wall=lambda: now)
+    asyncio.run(_write(directory, archive, records, until))
+
+
+async def _write(
+    directory: Path, archive: Archive, records: Sequence[str | AnyRecord], until: Callable[[], bool]
+) -> None:
+    ledgers = Ledgers(UseLedger(), archive)
+    journal = Journal(directory, ledger=ledgers, on_ended=archive.close, segment_bytes=TWO_RECORDS)
+    journal.open()
+    archive.start()
+    for record in records:
+        future = journal.append(event(record) if isinstance(record, str) else record, durable=True)
+        assert future is not None
+        await future
+    while not until():  # noqa: ASYNC110  # the archive's thread tells nobody
+        await asyncio.sleep(0.005)
+    await journal.close()

@@ -1,0 +1,332 @@
+"""Records are found by what they are about: every condition, over segments, restarts, lost and damaged files."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from pdp.core.model import Drop, FactKind, Instant, Put, Revocation, RevocationTarget
+from pdp.evidence.index import index_file, record_index
+from pdp.evidence.index.index_file import FILE
+from pdp.evidence.index.offline import searching
+from pdp.evidence.index.query import Query, RecordKind, RecordOutcome, sequence_of
+from pdp.evidence.index.record_index import RecordIndex
+from pdp.evidence.record import (
+    AdministrationOutcome,
+    AdministrationRecord,
+    AnyRecord,
+    ChangeRecord,
+    DecisionRecord,
+    Lapse,
+    LapseRecord,
+    LifecycleRecord,
+)
+from pdp.evidence.segments import segments_of
+from pdp.evidence.trace import TraceContext
+from pdp.evidence.trouble import IndexUnavailableError
+from tests.unit.test_evidence_usage import NOW, allow, deny, snapshot, write
+
+SESSION = snapshot().sessions["s-1"]
+
+
+def decision(number: int, *, denied: bool = False) -> DecisionRecord:
+    """Return a decision with an id of its own, so many nanoseconds after the first."""
+    made = deny(number) if denied else allow(number)
+    return replace(made, decision_id=f"d-{number}", started_at=Instant(NOW + number), ended_at=Instant(NOW + number))
+
+
+def change(revision: int, *changes: Put | Drop) -> ChangeRecord:
+    """Return the record of a change."""
+    return ChangeRecord(
+        revision=revision, changes=changes, actor="security", at=Instant(NOW + revision), method="Revoke"
+    )
+
+
+def journal(directory: Path, *segments: list[AnyRecord]) -> Path:
+    """Write one segment of each list of records."""
+    for records in segments:
+        write(directory, *records)  # type: ignore[arg-type]  # takes any record
+    return directory
+
+
+Open = Callable[[Path], RecordIndex]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Return what opens the index of a journal that is not written to."""
+    indexes: list[RecordIndex] = []
+
+    def open_(directory: Path) -> RecordIndex:
+        indexes.append(RecordIndex())
+        indexes[-1].resume(directory)
+        indexes[-1].counted(sum(segment.read_bytes().count(b"\n") for segment in directory.glob("*.jsonl")))
+        return indexes[-1]
+
+    yield open_
+    for index in indexes:
+        index.close()
+
+
+def found(index: RecordIndex, **asked: object) -> list[int]:
+    """Return the sequences of the records asked for, the oldest first."""
+    query = Query(oldest_first=True, **asked)  # type: ignore[arg-type]
+    return [record.sequence for record in index.page(query).records]
+
+
+ALL: list[AnyRecord] = [
+    decision(1),
+    decision(2, denied=True),
+    change(
+        3,
+        Put(SESSION),
+        Put(Revocation(id="r", reason="r", target=RevocationTarget.TASK, target_id="t-1", effective_at=NOW)),
+    ),
+    AdministrationRecord(
+        at=Instant(NOW + 4),
+        method="Approve",
+        outcome=AdministrationOutcome.REFUSED,
+        rule="FOUR_EYES",
+        about="approval:a-1",
+    ),
+    LapseRecord(
+        at=Instant(NOW + 5),
+        ended_at=Instant(NOW + 5),
+        what=Lapse.SESSION_EXPIRED,
+        kind=FactKind.SESSION,
+        id="s-1",
+        identity="job",
+        task="t-1",
+        approval="a-1",
+        trace=TraceContext("a" * 32, "b" * 16),
+    ),
+    LifecycleRecord(name="stopped", at=Instant(NOW + 6)),
+    change(7, Drop(FactKind.TASK, "t-9")),
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sequences"),
+    [
+        ({}, [1, 2, 3, 4, 5, 6, 7]),
+        ({"identity": "job"}, [1, 2, 3, 5]),
+        ({"owner": "o"}, [1]),
+        ({"session": "s-1"}, [1, 2, 3, 5]),
+        ({"task": "t-1"}, [1, 3, 5]),
+        ({"task": "t-9"}, [7]),
+        ({"approval": "a-1"}, [1, 3, 4, 5]),
+        ({"code": "GRANTED"}, [1]),
+        ({"code": "STATE_STALE"}, [2]),
+        ({"code": "FOUR_EYES"}, [4]),
+        ({"code": "session_expired"}, [5]),
+        ({"code": "stopped"}, [6]),
+        ({"outcome": RecordOutcome.DENY}, [2]),
+        ({"outcome": RecordOutcome.REFUSED}, [4]),
+        ({"kind": RecordKind.CHANGE}, [3, 7]),
+        ({"decision_id": "d-2"}, [2]),
+        ({"decision_id": "d-2", "outcome": RecordOutcome.ALLOW}, []),
+        ({"decision_id": "d-9"}, []),
+        ({"session": "s-1", "kind": RecordKind.DECISION, "outcome": RecordOutcome.ALLOW}, [1]),
+        ({"session": "s-1", "code": "FOUR_EYES"}, []),
+        ({"session": "never heard of"}, []),
+        ({"since": Instant(NOW + 2), "until": Instant(NOW + 5)}, [2, 3, 4]),
+        ({"since": Instant(NOW + 5), "session": "s-1"}, [5]),
+        ({"until": Instant(NOW + 1)}, []),
+        ({"since": Instant(NOW + 99)}, []),
+    ],
+)
+def test_records_meet_every_condition(
+    tmp_path: Path, opened: Open, asked: dict[str, object], sequences: list[int]
+) -> None:
+    """By the ids they have themselves, and those of the facts they wrote."""
+    assert found(opened(journal(tmp_path, ALL[:3], ALL[3:])), **asked) == sequences
+
+
+@pytest.mark.parametrize("few", [0, 5_000])
+@pytest.mark.parametrize("nearby", [0, 3, 100_000])
+@pytest.mark.parametrize("oldest_first", [False, True])
+def test_pages_together_are_all_in_order(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch, *, few: int, nearby: int, oldest_first: bool
+) -> None:
+    """Whichever way they are looked for."""
+    monkeypatch.setattr(index_file, "_FEW", few)
+    monkeypatch.setattr(index_file, "_NEARBY", nearby)
+    records: list[AnyRecord] = [decision(number, denied=number % 3 == 0) for number in range(1, 21)]
+    index, token, told = opened(journal(tmp_path, records[:8], records[8:])), "", []
+    while True:
+        page = index.page(Query(outcome=RecordOutcome.DENY, oldest_first=oldest_first), token, 2)
+        told += [record.sequence for record in page.records]
+        token = page.next_token
+        if not token:
+            break
+    assert told == sorted([3, 6, 9, 12, 15, 18], reverse=not oldest_first)
+
+
+def test_a_record_is_told_as_it_stands(tmp_path: Path, opened: Open) -> None:
+    """The line, without line feed."""
+    lines = segments_of(journal(tmp_path, ALL))[0].read_bytes().splitlines()
+    index = opened(tmp_path)
+    assert [record.raw for record in index.page(Query(oldest_first=True)).records] == lines
+    one = index.record(3)
+    assert one is not None
+    assert (one.raw, index.record(99)) == (lines[2], None)
+
+
+def test_what_comes_later_is_found_as_soon_as_it_is_on_disk(tmp_path: Path, opened: Open) -> None:
+    """And what is not known to be there is not told."""
+    index = opened(journal(tmp_path, [decision(1)]))
+    assert found(index) == [1]
+    journal(tmp_path, [decision(2), decision(3)])
+    index.counted(2)
+    assert found(index) == [1, 2]
+    index.counted(3)
+    assert found(index) == [1, 2, 3]
+
+
+def test_an_index_goes_on_where_the_last_run_left_it(tmp_path: Path, opened: Open) -> None:
+    """Nothing is read twice: the lines before are not even records any more."""
+    opened(journal(tmp_path, [decision(1)])).catch_up()
+    segment = segments_of(tmp_path)[0]
+    segment.write_bytes(b"x" * (len(segment.read_bytes()) - 1) + b"\n")
+    journal(tmp_path, [decision(2)])
+    assert opened(tmp_path).page(Query(decision_id="d-2")).records[0].sequence == 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no database" * 1000])
+def test_a_lost_or_damaged_index_is_made_anew(tmp_path: Path, opened: Open, content: bytes | None) -> None:
+    """It is derived."""
+    index = opened(journal(tmp_path, ALL))
+    index.catch_up()
+    index.close()
+    if content is None:
+        (tmp_path / FILE).unlink()
+    else:
+        (tmp_path / FILE).write_bytes(content)
+    assert len(found(opened(tmp_path))) == len(ALL)
+
+
+def test_an_index_of_another_journal_is_made_anew(tmp_path: Path, opened: Open) -> None:
+    """It knows of records that this one has not."""
+    opened(journal(tmp_path, ALL)).catch_up()
+    for segment in segments_of(tmp_path):
+        segment.unlink()
+    journal(tmp_path, [decision(9)])
+    assert found(opened(tmp_path), decision_id="d-9") == [1]
+
+
+def test_an_index_of_another_journal_is_not_read(tmp_path: Path, opened: Open) -> None:
+    """Also where no sidecar makes it anew."""
+    opened(journal(tmp_path, ALL)).catch_up()
+    for segment in segments_of(tmp_path):
+        segment.unlink()
+    journal(tmp_path, [decision(9)])
+    with searching(tmp_path) as search:
+        assert [record.sequence for record in search.records(Query(decision_id="d-9"))] == [1]
+
+
+def test_records_of_compressed_segments_are_found(tmp_path: Path, opened: Open) -> None:
+    """Whether they were compressed before or after they were indexed."""
+    journal(tmp_path, [decision(1)], [decision(2)], [decision(3)])
+    compress(tmp_path, 0)
+    index = RecordIndex()
+    index.resume(tmp_path)
+    index.counted(3)
+    before = found(index)
+    compress(tmp_path, 1)
+    after = found(index)
+    index.close()
+    assert (before, after) == ([1, 2, 3], [1, 2, 3])
+
+
+def compress(directory: Path, number: int) -> None:
+    """Replace a segment by its compressed form."""
+    segment = segments_of(directory)[number]
+    segment.with_name(f"{segment.name}.gz").write_bytes(gzip.compress(segment.read_bytes()))
+    segment.unlink()
+
+
+def test_records_of_removed_segments_are_not_told(tmp_path: Path, opened: Open) -> None:
+    """Neither at once nor after a restart, which forgets them."""
+    index = opened(journal(tmp_path, [decision(1), decision(2)], [decision(3)]))
+    index.catch_up()
+    segments_of(tmp_path)[0].unlink()
+    at_once = found(index)
+    index.close()
+    again = RecordIndex()
+    again.resume(tmp_path)
+    again.counted(3)
+    later = found(again)
+    gone = again.record(1)
+    again.close()
+    assert (at_once, later, gone) == ([3], [3], None)
+
+
+def test_a_question_is_refused_rather_than_answered_in_part(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When there is too much to read first."""
+    monkeypatch.setattr(record_index, "_LINES_AT_ONCE", 1)
+    monkeypatch.setattr(record_index, "_TURN", 1)
+    monkeypatch.setattr(record_index, "_PATIENCE_S", 0)
+    index = opened(journal(tmp_path, [decision(1), decision(2), decision(3)]))
+    with pytest.raises(IndexUnavailableError, match="the index has 1 of 3 records so far, ask again later"):
+        index.page(Query())
+
+
+def test_a_damaged_journal_is_not_passed_over(tmp_path: Path, opened: Open) -> None:
+    """What cannot be read might be what is asked for."""
+    segment = segments_of(journal(tmp_path, [decision(1)]))[0]
+    segment.write_bytes(segment.read_bytes() + b"no record\n")
+    with pytest.raises(IndexUnavailableError, match="is not a record"):
+        opened(tmp_path).page(Query())
+
+
+def test_missing_lines_are_not_passed_over(tmp_path: Path) -> None:
+    """The journal has said that they are on disk."""
+    index = RecordIndex()
+    index.resume(journal(tmp_path, [decision(1)]))
+    index.counted(2)
+    with pytest.raises(IndexUnavailableError, match="record 2 is missing"):
+        index.page(Query())
+    index.close()
+
+
+@pytest.mark.parametrize("token", ["x", "-1", "1.0", "٣", "9" * 30])
+def test_what_is_no_token_is_refused(token: str) -> None:
+    """A page goes on behind a sequence."""
+    with pytest.raises(ValueError, match="not a page token"):
+        sequence_of(token)
+
+
+def test_without_a_sidecar_the_index_is_brought_up_to_date(tmp_path: Path) -> None:
+    """By whoever asks first."""
+    (journal(tmp_path, ALL) / "lock").touch()
+    with searching(tmp_path) as search:
+        told = [record.sequence for record in search.records(Query(session="s-1"), 2)]
+    assert (told, (tmp_path / FILE).exists()) == ([5, 3], True)
+
+
+def test_beside_a_sidecar_nothing_is_written(tmp_path: Path, opened: Open) -> None:
+    """What its index does not have yet is found all the same, in the right order."""
+    opened(journal(tmp_path, [decision(1), decision(2)])).catch_up()
+    before = (tmp_path / FILE).read_bytes()
+    journal(tmp_path, [decision(3, denied=True), decision(4)])
+    with searching(tmp_path) as search:
+        newest = [record.sequence for record in search.records(Query(kind=RecordKind.DECISION))]
+        pages = [record.sequence for record in search.page(Query(oldest_first=True), "1", 2).records]
+        one = search.record(4)
+    assert (newest, pages, one is not None) == ([4, 3, 2, 1], [2, 3], True)
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+def test_a_kind_yet_unknown_is_found_by_what_it_names(tmp_path: Path, opened: Open) -> None:
+    """Members are added to the journal, and kinds may be."""
+    segment = segments_of(journal(tmp_path, [decision(1)]))[0]
+    line = {"v": 1, "seq": 2, "kind": "forecast", "time": "2026-03-01T09:00:00.000000000Z", "session_id": "s-7"}
+    segment.write_bytes(segment.read_bytes() + msgspec.json.encode(line) + b"\n")
+    assert found(opened(tmp_path), session="s-7") == [2]
