@@ -47,12 +47,12 @@ from pdp.doors.services import (
 from pdp.doors.shadow import watched_shadow
 from pdp.doors.story_handlers import StoryHandlers
 from pdp.doors.watching import WatchHub
-from pdp.evidence.disk import Disk
+from pdp.evidence.archive.retention import Retention
 from pdp.evidence.evidence import Evidence, EvidenceSettings
-from pdp.evidence.metrics import Gauges
+from pdp.evidence.journal.disk import Disk
 from pdp.evidence.record import LapseMark, LifecycleRecord
 from pdp.evidence.replay.apart import Sources
-from pdp.evidence.retention import Retention
+from pdp.evidence.telemetry.metrics import Gauges
 from pdp.evidence.trace import Ids
 from pdp.governance.desk import Desk
 from pdp.governance.lapses import Lapses

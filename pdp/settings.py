@@ -16,7 +16,7 @@ from pdp.core.lawful import fault_of_text
 from pdp.core.model import Duration, Instant
 from pdp.core.scope import IdentityScope, PatternError, is_pattern
 from pdp.core.wording import SECOND
-from pdp.evidence.masking import MaskRule, complaints_about
+from pdp.evidence.line.masking import MaskRule, complaints_about
 from pdp.governance.review_queue import ReviewTimes
 from pdp.governance.roles import Role
 from pdp.governance.tokens import is_hash

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pdp.core.model import Instant
-from pdp.evidence.archive import Archive
-from pdp.evidence.journal import Journal, Ledgers
+from pdp.evidence.archive.archive import Archive
+from pdp.evidence.archive.retention import Retention
+from pdp.evidence.journal.journal import Journal, Ledgers
 from pdp.evidence.record import AnyRecord, DecisionRecord, LifecycleRecord
-from pdp.evidence.retention import Retention
 from pdp.evidence.trace import TraceContext
-from pdp.evidence.usage import UseLedger
+from pdp.evidence.usage.usage import UseLedger
 from tests.unit.core_story import REQUEST, chain, decided
 
 NOW = Instant(1_772_355_600_000_000_000)

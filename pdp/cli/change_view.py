@@ -14,7 +14,7 @@ from rich.text import Text
 from pdp.cli.decision_view import ALLOW, FAINT, quoted, rows
 from pdp.cli.fact_view import fact_rows
 from pdp.core.model import KIND_OF, AnyFact, FactKind, Put
-from pdp.evidence.fact_json import change_json
+from pdp.evidence.line.fact_json import change_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

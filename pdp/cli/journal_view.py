@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pdp.core.model import Attribute
-    from pdp.evidence.verifying import Broken, Verification, Verified
+    from pdp.evidence.seals.verifying import Broken, Verification, Verified
 
 Record: TypeAlias = "Mapping[str, Attribute]"
 """A line of the journal, as docs/evidence.md describes it."""

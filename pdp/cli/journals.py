@@ -22,8 +22,8 @@ from pdp.cli.trouble import CommandError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pdp.evidence.journal_reader import Entry
-    from pdp.evidence.signing import PublicKey
+    from pdp.evidence.journal.journal_reader import Entry
+    from pdp.evidence.seals.signing import PublicKey
 
 _LINES = 10
 
@@ -87,8 +87,8 @@ def verify(
 ) -> None:
     """Check the hash chain and the seals."""
     from pdp.cli.journal_view import verification_json, verification_view
+    from pdp.evidence.seals.verifying import verify as verify_journal
     from pdp.evidence.trouble import SigningKeyError
-    from pdp.evidence.verifying import verify as verify_journal
 
     try:
         outcome = verify_journal(journal_in(data_dir), None if key is None else _trusted(key))
@@ -102,7 +102,7 @@ def verify(
 
 
 def _trusted(path: Path) -> PublicKey:
-    from pdp.evidence.signing import load_public_key
+    from pdp.evidence.seals.signing import load_public_key
 
     key = load_public_key(path)
     if key is None:
@@ -125,7 +125,7 @@ def digest(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Print a digest."""
-    from pdp.evidence.masking_key import load_key
+    from pdp.evidence.line.masking_key import load_key
     from pdp.evidence.trouble import MaskingKeyError
 
     try:
@@ -143,7 +143,7 @@ def digest(
 
 
 def _entries(directory: Path, *, lines: int, after: int | None, follow: bool) -> Iterator[Entry]:
-    from pdp.evidence.journal_reader import tail as tail_journal
+    from pdp.evidence.journal.journal_reader import tail as tail_journal
 
     last = after
     if last is None:
@@ -158,8 +158,8 @@ def _entries(directory: Path, *, lines: int, after: int | None, follow: bool) ->
 
 def _youngest(directory: Path, lines: int) -> Iterator[Entry]:
     """Yield the last records; of a long journal only its last segments are read."""
-    from pdp.evidence.journal_reader import read
-    from pdp.evidence.segments import first_sequence_of, segments_of
+    from pdp.evidence.journal.journal_reader import read
+    from pdp.evidence.journal.segments import first_sequence_of, segments_of
 
     entries: deque[Entry] = deque(maxlen=lines)
     for segment in reversed(segments_of(directory)):

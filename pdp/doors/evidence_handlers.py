@@ -22,9 +22,9 @@ from pdp.doors.wire import timestamp
 from pdp.evidence.index.query import FoundRecord, Page, Query, RecordKind, RecordOutcome, token_of
 from pdp.evidence.index.topics import decode_line, summary_of
 from pdp.evidence.instants import parse_instant
+from pdp.evidence.seals.verifying import Verification, Verified
+from pdp.evidence.seals.verifying_apart import VerificationLateError, verify_apart
 from pdp.evidence.trouble import EvidenceError
-from pdp.evidence.verifying import Verification, Verified
-from pdp.evidence.verifying_apart import VerificationLateError, verify_apart
 
 _PAGE, _MOST = 100, 1_000
 _KINDS = {kind.value: pb.RecordKind.Value(f"RECORD_KIND_{kind.name}") for kind in RecordKind}

@@ -26,7 +26,7 @@ from pdp.doors.governing import Permit
 from pdp.doors.looking_up import LookUps
 from pdp.doors.usage_wire import fill_usage
 from pdp.doors.wire import timestamp
-from pdp.evidence.usage_summary import UNUSED, UsageSummary
+from pdp.evidence.usage.usage_summary import UNUSED, UsageSummary
 from pdp.governance.commands import DecideReview, ReviewChoice
 from pdp.governance.review_queue import (
     KINDS,

@@ -27,7 +27,7 @@ from pdp.doors.looking_up import LookUps
 from pdp.doors.usage_wire import fill_usage
 from pdp.evidence.session_record import SessionRecord, session_record
 from pdp.evidence.trouble import JournalDamagedError
-from pdp.evidence.usage_summary import UsageSummary
+from pdp.evidence.usage.usage_summary import UsageSummary
 from pdp.governance.refusal import Refusal
 from pdp.governance.rules.basis import refusals
 

@@ -6,7 +6,7 @@ from sessionpdp.v1 import governance_pb2 as pb
 
 from pdp.doors.fields_wire import fill
 from pdp.doors.fitting import PART_BYTES, that_fit
-from pdp.evidence.usage_summary import UsageSummary
+from pdp.evidence.usage.usage_summary import UsageSummary
 
 
 def fill_usage(message: pb.Usage, usage: UsageSummary) -> None:

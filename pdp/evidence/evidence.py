@@ -15,26 +15,13 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from prometheus_client import CollectorRegistry
 
 from pdp.core.model import Attribute, Attributes, Instant
-from pdp.evidence.alarms import Alarms
-from pdp.evidence.archive import Archive
-from pdp.evidence.disk import Disk
-from pdp.evidence.due import Due
-from pdp.evidence.export_cursor import read_cursor
+from pdp.evidence.archive.archive import Archive
+from pdp.evidence.archive.retention import Retention
 from pdp.evidence.index.record_index import RecordIndex
-from pdp.evidence.journal import Journal, JournalStatus, Ledgers
-from pdp.evidence.log_line import decision_log_line
-from pdp.evidence.masking import MASKING_KEY_MADE, Masking, MaskRule
-from pdp.evidence.metrics import (
-    Gauges,
-    Metrics,
-    PrometheusEndpoint,
-    PrometheusReader,
-    PushReader,
-    Sources,
-    otlp_metrics,
-)
-from pdp.evidence.otlp_logs import LogMaker, LogSignal
-from pdp.evidence.outbox import Outbox
+from pdp.evidence.journal.disk import Disk
+from pdp.evidence.journal.journal import Journal, JournalStatus, Ledgers
+from pdp.evidence.line.log_line import decision_log_line
+from pdp.evidence.line.masking import MASKING_KEY_MADE, Masking, MaskRule
 from pdp.evidence.record import (
     AdministrationRecord,
     AnyRecord,
@@ -43,12 +30,25 @@ from pdp.evidence.record import (
     LapseRecord,
     LifecycleRecord,
 )
-from pdp.evidence.retention import Retention
-from pdp.evidence.spans import SpanMaker
-from pdp.evidence.tally import Tally
-from pdp.evidence.telemetry import Signal, SpanSignal, Telemetry, TelemetryStatus, otlp_spans
-from pdp.evidence.usage import Restored, UseLedger
-from pdp.evidence.usage_book import UsageBook
+from pdp.evidence.telemetry.alarms import Alarms
+from pdp.evidence.telemetry.due import Due
+from pdp.evidence.telemetry.export_cursor import read_cursor
+from pdp.evidence.telemetry.metrics import (
+    Gauges,
+    Metrics,
+    PrometheusEndpoint,
+    PrometheusReader,
+    PushReader,
+    Sources,
+    otlp_metrics,
+)
+from pdp.evidence.telemetry.otlp_logs import LogMaker, LogSignal
+from pdp.evidence.telemetry.outbox import Outbox
+from pdp.evidence.telemetry.spans import SpanMaker
+from pdp.evidence.telemetry.tally import Tally
+from pdp.evidence.telemetry.telemetry import Signal, SpanSignal, Telemetry, TelemetryStatus, otlp_spans
+from pdp.evidence.usage.usage import Restored, UseLedger
+from pdp.evidence.usage.usage_book import UsageBook
 
 
 class EvidenceSettings(Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from pdp.core.model import Approval, FactKind, Instant, RevocationTarget, Sessio
 from pdp.core.reasons import Code
 from pdp.core.scope import IdentityScope, is_pattern
 from pdp.evidence.instants import parse_instant
-from pdp.evidence.segments import open_segment, segments_of
+from pdp.evidence.journal.segments import open_segment, segments_of
 
 MOST_SEGMENTS = 32
 """Segments looked through; two gigabytes, if they are as large as they are by default."""

@@ -30,7 +30,7 @@ from pdp.core.scope import Scope
 from pdp.core.snapshot import Snapshot
 from pdp.core.standing import is_live
 from pdp.core.wording import SECOND, duration_text, instant_text
-from pdp.evidence.usage_summary import UsageSummary
+from pdp.evidence.usage.usage_summary import UsageSummary
 from pdp.governance.commands import ReviewChoice
 
 Reviewable: TypeAlias = Entitlement | Approval | Session

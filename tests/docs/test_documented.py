@@ -13,7 +13,7 @@ from sessionpdp.v1 import reasons_pb2
 from pdp.core.reasons import Code
 from pdp.core.wording import duration_text
 from pdp.doors import errors
-from pdp.evidence import names
+from pdp.evidence.telemetry import names
 from pdp.governance.refusal import Rule
 from pdp.governance.roles import Role
 from pdp.governance.rules.entitlements import LONGEST_CERTIFICATION

@@ -17,9 +17,7 @@ from pdp.core.decide import refuse
 from pdp.core.model import FactKind, Instant, Request
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Snapshot
-from pdp.evidence import names
-from pdp.evidence.journal import JournalStatus
-from pdp.evidence.metrics import Gauges, Metrics, PrometheusReader, Sources
+from pdp.evidence.journal.journal import JournalStatus
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,
@@ -28,8 +26,10 @@ from pdp.evidence.record import (
     Lapse,
     LapseRecord,
 )
-from pdp.evidence.tally import Tally
-from pdp.evidence.telemetry import TelemetryStatus
+from pdp.evidence.telemetry import names
+from pdp.evidence.telemetry.metrics import Gauges, Metrics, PrometheusReader, Sources
+from pdp.evidence.telemetry.tally import Tally
+from pdp.evidence.telemetry.telemetry import TelemetryStatus
 from pdp.evidence.trace import TraceContext
 from pdp.settings import load
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pdp.app import Sidecar
 from pdp.core.model import Instant, Put, Task
-from pdp.evidence.journal_reader import read
+from pdp.evidence.journal.journal_reader import read
 from pdp.settings import Settings
 from pdp.state.sqlite import SqliteStore
 from pdp.state.store import Origin

@@ -21,9 +21,9 @@ from sessionpdp.v1 import decision_pb2 as pb
 
 from pdp.core.model import Approval, ApprovalKind, ApprovalState, Instant, Task
 from pdp.core.scope import ActionScope, ResourceScope
-from pdp.evidence.faulty_disk import FaultyDisk
-from pdp.evidence.journal_reader import read
-from pdp.evidence.verifying import Verified, verify
+from pdp.evidence.journal.faulty_disk import FaultyDisk
+from pdp.evidence.journal.journal_reader import read
+from pdp.evidence.seals.verifying import Verified, verify
 from pdp.settings import Journal, Telemetry
 from tests.integration.conftest import Serve
 from tests.integration.serving import HOUR, PATIENCE_S, Running, check, code_of, codes_of, refusal, session, until

@@ -11,15 +11,15 @@ import pytest
 from pdp.core.model import Duration, Instant
 from pdp.core.snapshot import Use
 from pdp.evidence import session_record
-from pdp.evidence.compressing import compress
-from pdp.evidence.journal_end import find_end
-from pdp.evidence.journal_reader import read, tail
-from pdp.evidence.notary import Notary
-from pdp.evidence.retention import Kept, Retention, removable
-from pdp.evidence.segments import read_segment, segments_of
+from pdp.evidence.archive.compressing import compress
+from pdp.evidence.archive.retention import Kept, Retention, removable
+from pdp.evidence.journal.journal_end import find_end
+from pdp.evidence.journal.journal_reader import read, tail
+from pdp.evidence.journal.segments import read_segment, segments_of
+from pdp.evidence.seals.notary import Notary
+from pdp.evidence.seals.verifying import Verified, verify
 from pdp.evidence.trouble import JournalDamagedError
-from pdp.evidence.usage import restore_uses
-from pdp.evidence.verifying import Verified, verify
+from pdp.evidence.usage.usage import restore_uses
 from tests.sealed_journals import NOW, keep, use
 from tests.unit.core_story import session
 

@@ -23,10 +23,10 @@ from pdp.core.model import (
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot, Use
 from pdp.evidence.evidence import Evidence, EvidenceSettings
-from pdp.evidence.faulty_disk import FaultyDisk
-from pdp.evidence.journal_reader import read
-from pdp.evidence.metrics import Gauges
+from pdp.evidence.journal.faulty_disk import FaultyDisk
+from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.record import ChangeRecord, DecisionRecord, LifecycleRecord
+from pdp.evidence.telemetry.metrics import Gauges
 from pdp.evidence.trace import Ids
 from pdp.evidence.trouble import EvidenceUnavailableError
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from pdp.core.model import Instant
-from pdp.evidence.faulty_disk import FaultyDisk
-from pdp.evidence.journal import Journal
-from pdp.evidence.journal_reader import read
+from pdp.evidence.journal.faulty_disk import FaultyDisk
+from pdp.evidence.journal.journal import Journal
+from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.record import AnyRecord, LifecycleRecord
+from pdp.evidence.seals.verifying import Verified, verify
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError
-from pdp.evidence.verifying import Verified, verify
 
 NOW = Instant(1_772_355_600_000_000_000)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from pdp.evidence.journal_reader import read
-from pdp.evidence.usage import restore_uses
-from pdp.evidence.verifying import Verified, verify
+from pdp.evidence.journal.journal_reader import read
+from pdp.evidence.seals.verifying import Verified, verify
+from pdp.evidence.usage.usage import restore_uses
 
 KILLS = int(os.environ.get("PDP_KILLS", "10"))
 MANY_KILLS = int(os.environ.get("PDP_MANY_KILLS", "450"))
@@ -32,10 +32,10 @@ from pdp.core.decision import Allow, Grant
 from pdp.core.model import Entitlement, Identity, IdentityKind, Instant, Request, Session, Task
 from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
-from pdp.evidence.journal import Journal
+from pdp.evidence.journal.journal import Journal
 from pdp.evidence.record import DecisionRecord, LifecycleRecord
 from pdp.evidence.trace import Ids
-from pdp.evidence.usage import UseLedger
+from pdp.evidence.usage.usage import UseLedger
 
 actions, resources, ids = ActionScope(["**"]), ResourceScope(["**"]), Ids()
 now = Instant(time.time_ns())

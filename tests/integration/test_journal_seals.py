@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from pdp.evidence.disk import LocalDisk
-from pdp.evidence.record_json import line_of
-from pdp.evidence.retention import Retention
-from pdp.evidence.sealing import HEAD, read_seal, write_seal
-from pdp.evidence.segment_log import SegmentLog
-from pdp.evidence.segments import ChainEnd, segments_of
-from pdp.evidence.signing import KEY, PUBLIC_KEY, load_key, load_public_key, make_key
+from pdp.evidence.archive.retention import Retention
+from pdp.evidence.journal.disk import LocalDisk
+from pdp.evidence.journal.segment_log import SegmentLog
+from pdp.evidence.journal.segments import ChainEnd, segments_of
+from pdp.evidence.line.record_json import line_of
+from pdp.evidence.seals.sealing import HEAD, read_seal, write_seal
+from pdp.evidence.seals.signing import KEY, PUBLIC_KEY, load_key, load_public_key, make_key
+from pdp.evidence.seals.verifying import Verified, verify
 from pdp.evidence.trouble import JournalDamagedError, SigningKeyError
-from pdp.evidence.verifying import Verified, verify
 from tests.sealed_journals import event, keep
 
 FIRST, SECOND, THIRD = f"{1:020d}", f"{3:020d}", f"{5:020d}"

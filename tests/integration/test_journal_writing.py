@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from pdp.core.model import Instant
-from pdp.evidence.journal import Journal
-from pdp.evidence.journal_reader import read, tail
+from pdp.evidence.journal.journal import Journal
+from pdp.evidence.journal.journal_reader import read, tail
+from pdp.evidence.journal.segments import segments_of
 from pdp.evidence.record import AnyRecord, LifecycleRecord
-from pdp.evidence.segments import segments_of
+from pdp.evidence.seals.verifying import Broken, Verified, verify
 from pdp.evidence.trouble import EvidenceUnavailableError, JournalDamagedError, JournalLockedError
-from pdp.evidence.verifying import Broken, Verified, verify
 
 NOW = Instant(1_772_355_600_000_000_000)
 DOCS = Path(__file__).parents[2] / "docs" / "evidence.md"

@@ -12,11 +12,11 @@ from sessionpdp.v1 import decision_pb2 as pb
 from structlog.testing import capture_logs
 
 from pdp.cli.main import main
-from pdp.evidence.journal_reader import read
-from pdp.evidence.masking import MaskRule
-from pdp.evidence.masking_key import MASKING_KEY
+from pdp.evidence.journal.journal_reader import read
+from pdp.evidence.line.masking import MaskRule
+from pdp.evidence.line.masking_key import MASKING_KEY
+from pdp.evidence.seals.verifying import Verified, verify
 from pdp.evidence.trouble import MaskingKeyError
-from pdp.evidence.verifying import Verified, verify
 from pdp.settings import Journal
 from tests.integration.conftest import Serve
 from tests.integration.serving import Running, check, until

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sessionpdp.v1 import decision_pb2 as pb
 
-from pdp.evidence.export_cursor import read_cursor
+from pdp.evidence.telemetry.export_cursor import read_cursor
 from tests.integration.collector import Collector
 from tests.integration.serving import PATIENCE_S, Channels, ServerProcess, check, session, until, world
 from tests.ports import free_port

@@ -17,8 +17,8 @@ import pytest
 from sessionpdp.v1 import decision_pb2, facts_pb2, governance_pb2
 
 from pdp.core.model import Task
-from pdp.evidence.journal_reader import read
-from pdp.evidence.verifying import Verified, verify
+from pdp.evidence.journal.journal_reader import read
+from pdp.evidence.seals.verifying import Verified, verify
 from tests.integration.serving import (
     PATIENCE_S,
     Channels,

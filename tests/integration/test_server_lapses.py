@@ -24,7 +24,7 @@ from pdp.core.model import (
     Session,
 )
 from pdp.core.wording import SECOND
-from pdp.evidence.journal_reader import read
+from pdp.evidence.journal.journal_reader import read
 from pdp.governance.lapses import Lapses
 from tests.integration.conftest import Serve
 from tests.integration.serving import HOUR, Running, until, world

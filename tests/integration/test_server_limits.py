@@ -17,7 +17,7 @@ from sessionpdp.v1 import facts_pb2, governance_pb2
 
 from pdp.core.wording import SECOND
 from pdp.doors.listening import server_options
-from pdp.evidence.faulty_disk import FaultyDisk
+from pdp.evidence.journal.faulty_disk import FaultyDisk
 from pdp.settings import Limits
 from tests.integration.conftest import Serve
 from tests.integration.serving import PATIENCE_S, Running, check, code_of, codes_of, refusal, session, until

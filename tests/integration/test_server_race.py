@@ -16,8 +16,8 @@ import pytest
 from sessionpdp.v1 import decision_pb2 as pb
 from sessionpdp.v1 import governance_pb2
 
-from pdp.evidence.journal_reader import read
-from pdp.evidence.verifying import Verified, verify
+from pdp.evidence.journal.journal_reader import read
+from pdp.evidence.seals.verifying import Verified, verify
 from pdp.governance.tokens import hash_of
 from tests.integration.serving import (
     PATIENCE_S,

@@ -12,7 +12,7 @@ from sessionpdp.v1 import evidence_pb2 as epb
 from sessionpdp.v1 import evidence_pb2_grpc
 
 from pdp.app import Sidecar
-from pdp.evidence.journal_reader import read
+from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.replay.past import Past
 from pdp.evidence.replay.recorded import RecordedDecision, decision_in
 from pdp.evidence.replay.replaying import Agrees, Replayed, replay

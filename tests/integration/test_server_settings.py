@@ -20,9 +20,9 @@ from sessionpdp.v1 import governance_pb2_grpc
 from demo.receiver import SpanReceiver
 from pdp.core.model import Duration
 from pdp.core.wording import SECOND
-from pdp.evidence.faulty_disk import FaultyDisk
-from pdp.evidence.journal_reader import read
-from pdp.evidence.segments import first_sequence_of, segments_of
+from pdp.evidence.journal.faulty_disk import FaultyDisk
+from pdp.evidence.journal.journal_reader import read
+from pdp.evidence.journal.segments import first_sequence_of, segments_of
 from pdp.governance.roles import Role
 from pdp.settings import (
     Administration,

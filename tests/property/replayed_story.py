@@ -15,9 +15,9 @@ from pdp.core.policy.rules import PolicySet
 from pdp.core.snapshot import Readiness, Snapshot
 from pdp.doors.call import Call
 from pdp.doors.decision_point import DecisionPoint
+from pdp.evidence.journal.segments import segment_path
+from pdp.evidence.line.record_json import GENESIS, line_of
 from pdp.evidence.memory import MemoryEvidence
-from pdp.evidence.record_json import GENESIS, line_of
-from pdp.evidence.segments import segment_path
 from pdp.evidence.trace import Ids
 from pdp.state.store import Commit, Origin, stamped
 from tests.property.core_worlds import EVERY, USUAL, Dice, asked_by, policy_from, request_from

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdp.core.model import Instant
-from pdp.evidence.disk import LocalDisk
-from pdp.evidence.journal_end import find_end
-from pdp.evidence.journal_reader import read
+from pdp.evidence.journal.disk import LocalDisk
+from pdp.evidence.journal.journal_end import find_end
+from pdp.evidence.journal.journal_reader import read
+from pdp.evidence.journal.segment_log import SegmentLog
+from pdp.evidence.journal.segments import segment_path
+from pdp.evidence.line.record_json import GENESIS, line_of
 from pdp.evidence.record import LifecycleRecord
-from pdp.evidence.record_json import GENESIS, line_of
-from pdp.evidence.segment_log import SegmentLog
-from pdp.evidence.segments import segment_path
+from pdp.evidence.seals.verifying import Verified, verify
 from pdp.evidence.trace import parse_traceparent
-from pdp.evidence.verifying import Verified, verify
 
 RECORDS = 5
 

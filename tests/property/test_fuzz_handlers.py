@@ -33,7 +33,7 @@ from pdp.doors.story_handlers import StoryHandlers
 from pdp.doors.watching import WatchHub
 from pdp.evidence.memory import MemoryEvidence
 from pdp.evidence.trace import Ids
-from pdp.evidence.usage_book import UsageBook
+from pdp.evidence.usage.usage_book import UsageBook
 from pdp.governance.desk import Desk
 from pdp.governance.review_queue import ReviewTimes
 from pdp.governance.roles import Principal, Role

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pdp.core.policy.rules import PolicySet
-from pdp.evidence.journal_reader import read
+from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.replay.past import Past
 from pdp.evidence.replay.recorded import decision_in
 from pdp.evidence.replay.replaying import Agrees, Differs, NotComputed, Replayed, replay, replay_decision

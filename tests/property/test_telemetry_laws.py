@@ -32,8 +32,7 @@ from pdp.core.model import (
 from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot
-from pdp.evidence.due import Due, Head, has_span
-from pdp.evidence.otlp_logs import LogMaker
+from pdp.evidence.line.record_json import GENESIS, line_of
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,
@@ -43,9 +42,10 @@ from pdp.evidence.record import (
     Lapse,
     LapseRecord,
 )
-from pdp.evidence.record_json import GENESIS, line_of
-from pdp.evidence.spans import SpanMaker
-from pdp.evidence.told import told_by_line, told_by_record
+from pdp.evidence.telemetry.due import Due, Head, has_span
+from pdp.evidence.telemetry.otlp_logs import LogMaker
+from pdp.evidence.telemetry.spans import SpanMaker
+from pdp.evidence.telemetry.told import told_by_line, told_by_record
 from pdp.evidence.trace import TraceContext
 
 NOW = Instant(1_772_355_600_000_000_000)

@@ -17,7 +17,7 @@ from pdp.core.model import Duration, Instant
 from pdp.core.policy.rules import PolicySet, Rules
 from pdp.core.snapshot import Readiness
 from pdp.core.wording import SECOND
-from pdp.evidence.faulty_disk import FaultyDisk
+from pdp.evidence.journal.faulty_disk import FaultyDisk
 from pdp.governance.roles import Principal
 from pdp.governance.tokens import hash_of, new_token
 from pdp.scenarios.driver import DriverError, ServiceFault

@@ -18,8 +18,8 @@ from pdp.core.model import (
 )
 from pdp.core.scope import ActionScope, ResourceScope
 from pdp.core.wording import SECOND
-from pdp.evidence.alarms import Alarms
 from pdp.evidence.record import ChangeRecord, Lapse, LapseRecord
+from pdp.evidence.telemetry.alarms import Alarms
 from pdp.evidence.trace import TraceContext
 
 NOW = Instant(1_772_355_600 * SECOND)

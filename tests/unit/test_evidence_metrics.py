@@ -15,8 +15,7 @@ from pdp.core.decide import refuse
 from pdp.core.model import Instant, Request
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Snapshot
-from pdp.evidence.journal import JournalStatus
-from pdp.evidence.metrics import Gauges, MemoryReader, Metrics, PrometheusEndpoint, PrometheusReader, Sources
+from pdp.evidence.journal.journal import JournalStatus
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,
@@ -24,8 +23,9 @@ from pdp.evidence.record import (
     DecisionRecord,
     LifecycleRecord,
 )
-from pdp.evidence.tally import BOUNDS_NS, Tally
-from pdp.evidence.telemetry import TelemetryStatus
+from pdp.evidence.telemetry.metrics import Gauges, MemoryReader, Metrics, PrometheusEndpoint, PrometheusReader, Sources
+from pdp.evidence.telemetry.tally import BOUNDS_NS, Tally
+from pdp.evidence.telemetry.telemetry import TelemetryStatus
 from pdp.evidence.trace import TraceContext
 
 NOW = Instant(1_772_355_600_000_000_000)

@@ -14,11 +14,10 @@ from pdp.core.decide import refuse
 from pdp.core.model import Instant, Request
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Snapshot
-from pdp.evidence.disk import LocalDisk
-from pdp.evidence.due import Due
-from pdp.evidence.export_cursor import FILE, read_cursor, write_cursor
-from pdp.evidence.journal_end import find_end
-from pdp.evidence.outbox import Outbox, Portion
+from pdp.evidence.journal.disk import LocalDisk
+from pdp.evidence.journal.journal_end import find_end
+from pdp.evidence.journal.segment_log import SegmentLog
+from pdp.evidence.journal.segments import segments_of
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,
@@ -26,8 +25,9 @@ from pdp.evidence.record import (
     DecisionRecord,
     LifecycleRecord,
 )
-from pdp.evidence.segment_log import SegmentLog
-from pdp.evidence.segments import segments_of
+from pdp.evidence.telemetry.due import Due
+from pdp.evidence.telemetry.export_cursor import FILE, read_cursor, write_cursor
+from pdp.evidence.telemetry.outbox import Outbox, Portion
 from pdp.evidence.trace import TraceContext
 from tests.unit.test_evidence_spans import record
 

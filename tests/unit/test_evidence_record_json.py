@@ -36,6 +36,7 @@ from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot
 from pdp.evidence.instants import duration_text, instant_text, parse_instant
+from pdp.evidence.line.record_json import GENESIS, line_of
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,
@@ -44,7 +45,6 @@ from pdp.evidence.record import (
     DecisionRecord,
     LifecycleRecord,
 )
-from pdp.evidence.record_json import GENESIS, line_of
 from pdp.evidence.trace import TraceContext
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "journal-record.json"

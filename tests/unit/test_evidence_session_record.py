@@ -23,8 +23,8 @@ from pdp.core.model import (
 )
 from pdp.core.reasons import Code
 from pdp.evidence import session_record as module
+from pdp.evidence.journal.segments import segments_of
 from pdp.evidence.record import AnyRecord, ChangeRecord
-from pdp.evidence.segments import segments_of
 from pdp.evidence.session_record import ChangeOnRecord, DecisionOnRecord, session_record
 from tests.unit.test_evidence_usage import NOW, allow, deny, snapshot, write
 

@@ -31,11 +31,11 @@ from pdp.core.model import (
 from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot
-from pdp.evidence.due import has_span
-from pdp.evidence.log_line import decision_log_line
+from pdp.evidence.line.log_line import decision_log_line
 from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord, LifecycleRecord
-from pdp.evidence.spans import SpanMaker
-from pdp.evidence.told import told_by_record
+from pdp.evidence.telemetry.due import has_span
+from pdp.evidence.telemetry.spans import SpanMaker
+from pdp.evidence.telemetry.told import told_by_record
 from pdp.evidence.trace import TraceContext, parse_traceparent
 
 NOW = Instant(1_772_355_600_000_000_000)

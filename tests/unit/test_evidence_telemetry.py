@@ -12,12 +12,12 @@ from pdp.core.decide import refuse
 from pdp.core.model import Instant, Request
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Snapshot
-from pdp.evidence.due import Due
-from pdp.evidence.export_cursor import FILE
-from pdp.evidence.outbox import Outbox
+from pdp.evidence.line.record_json import GENESIS, DecisionJson, Document, line_of
 from pdp.evidence.record import DecisionRecord
-from pdp.evidence.record_json import GENESIS, DecisionJson, Document, line_of
-from pdp.evidence.telemetry import Telemetry
+from pdp.evidence.telemetry.due import Due
+from pdp.evidence.telemetry.export_cursor import FILE
+from pdp.evidence.telemetry.outbox import Outbox
+from pdp.evidence.telemetry.telemetry import Telemetry
 from pdp.evidence.trace import Ids
 
 NOW = Instant(1_772_355_600_000_000_000)

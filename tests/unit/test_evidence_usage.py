@@ -23,14 +23,14 @@ from pdp.core.model import (
 from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot, Use
-from pdp.evidence.disk import LocalDisk
-from pdp.evidence.journal import Journal
+from pdp.evidence.journal.disk import LocalDisk
+from pdp.evidence.journal.journal import Journal
+from pdp.evidence.journal.segment_log import SegmentLog
+from pdp.evidence.journal.segments import ChainEnd, segments_of
 from pdp.evidence.record import DecisionRecord
-from pdp.evidence.segment_log import SegmentLog
-from pdp.evidence.segments import ChainEnd, segments_of
 from pdp.evidence.trace import TraceContext
 from pdp.evidence.trouble import JournalDamagedError
-from pdp.evidence.usage import UseLedger, restore_uses
+from pdp.evidence.usage.usage import UseLedger, restore_uses
 
 NOW = Instant(1_772_355_600_000_000_000)
 LATER = Instant(NOW + 3_600_000_000_000)

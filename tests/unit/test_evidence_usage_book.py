@@ -13,14 +13,14 @@ from msgspec.structs import replace
 from pdp.core.decide import decide
 from pdp.core.decision import Allow
 from pdp.core.model import FactKind, Instant, Request
-from pdp.evidence import usage_book
-from pdp.evidence.journal import Journal
+from pdp.evidence.usage import usage_book
+from pdp.evidence.journal.journal import Journal
+from pdp.evidence.journal.segments import segments_of
 from pdp.evidence.record import DecisionRecord
-from pdp.evidence.segments import segments_of
 from pdp.evidence.trouble import UsageUnavailableError
-from pdp.evidence.usage_book import UsageBook
-from pdp.evidence.usage_file import MOST_TOLD_APART
-from pdp.evidence.usage_summary import UNUSED, UsageSummary, UseCount
+from pdp.evidence.usage.usage_book import UsageBook
+from pdp.evidence.usage.usage_file import MOST_TOLD_APART
+from pdp.evidence.usage.usage_summary import UNUSED, UsageSummary, UseCount
 from tests.unit.test_evidence_usage import NOW, allow, deny, snapshot
 
 SESSION, APPROVAL, ENTITLEMENT = FactKind.SESSION, FactKind.APPROVAL, FactKind.ENTITLEMENT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pdp.core.model import Approval, Consent, Instant, Put
 from pdp.core.scope import ActionScope, ResourceScope
-from pdp.evidence.fact_json import change_json
+from pdp.evidence.line.fact_json import change_json
 
 APPROVAL = Approval(
     id="a-1",

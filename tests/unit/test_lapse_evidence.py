@@ -15,17 +15,17 @@ from rich.console import Console
 
 from pdp.cli.journal_view import record_line
 from pdp.core.model import FactKind, Instant
-from pdp.evidence import names
-from pdp.evidence.due import has_span
-from pdp.evidence.journal import Journal
+from pdp.evidence.journal.journal import Journal
+from pdp.evidence.journal.segments import segments_of
+from pdp.evidence.line.record_json import GENESIS, line_of
 from pdp.evidence.record import LAPSES_FOLLOWED, AnyRecord, Lapse, LapseMark, LapseRecord, LifecycleRecord
-from pdp.evidence.record_json import GENESIS, line_of
-from pdp.evidence.segments import segments_of
-from pdp.evidence.spans import SpanMaker
-from pdp.evidence.tally import Tally
-from pdp.evidence.told import told_by_record
+from pdp.evidence.telemetry import names
+from pdp.evidence.telemetry.due import has_span
+from pdp.evidence.telemetry.spans import SpanMaker
+from pdp.evidence.telemetry.tally import Tally
+from pdp.evidence.telemetry.told import told_by_record
 from pdp.evidence.trace import TraceContext
-from pdp.evidence.usage import UseLedger, restore_uses
+from pdp.evidence.usage.usage import UseLedger, restore_uses
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "journal-record.json"
 NOW = Instant(1_772_355_600_000_000_000)

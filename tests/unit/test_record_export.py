@@ -14,6 +14,7 @@ from pdp.cli import record_filters
 from pdp.cli.record_export import COLUMNS, ExportFormat, exported
 from pdp.core.model import Drop, FactKind, Instant, Put, Task
 from pdp.evidence.index.query import RecordKind, RecordOutcome
+from pdp.evidence.line.record_json import GENESIS, line_of
 from pdp.evidence.ocsf import events_of
 from pdp.evidence.record import (
     AdministrationOutcome,
@@ -24,7 +25,6 @@ from pdp.evidence.record import (
     LapseRecord,
     LifecycleRecord,
 )
-from pdp.evidence.record_json import GENESIS, line_of
 from pdp.evidence.trace import TraceContext
 from tests.unit.test_evidence_usage import NOW, allow, deny
 

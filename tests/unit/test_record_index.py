@@ -16,6 +16,7 @@ from pdp.evidence.index.index_file import FILE
 from pdp.evidence.index.offline import searching
 from pdp.evidence.index.query import Query, RecordKind, RecordOutcome, sequence_of
 from pdp.evidence.index.record_index import RecordIndex
+from pdp.evidence.journal.segments import segments_of
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,
@@ -26,7 +27,6 @@ from pdp.evidence.record import (
     LapseRecord,
     LifecycleRecord,
 )
-from pdp.evidence.segments import segments_of
 from pdp.evidence.trace import TraceContext
 from pdp.evidence.trouble import IndexUnavailableError
 from tests.unit.test_evidence_usage import NOW, allow, deny, snapshot, write

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from pdp.cli.replay_view import replay_view, what_if_json, what_if_view
 from pdp.core.reasons import Code
-from pdp.evidence.decision_json import ReasonJson
+from pdp.evidence.line.decision_json import ReasonJson
 from pdp.evidence.replay.replaying import Agrees, Differs, NotComputed
 from pdp.evidence.replay.telling import replay_json
 from pdp.evidence.replay.what_if import Changed, WhatIf

@@ -19,7 +19,7 @@ from pdp.doors.governing import Permit
 from pdp.doors.review_handlers import ReviewHandlers
 from pdp.evidence.memory import MemoryEvidence
 from pdp.evidence.trace import Ids
-from pdp.evidence.usage_book import UsageBook
+from pdp.evidence.usage.usage_book import UsageBook
 from pdp.governance.desk import Desk
 from pdp.governance.review_queue import ReviewTimes
 from pdp.governance.roles import Principal, Role

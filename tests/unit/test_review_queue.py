@@ -22,7 +22,7 @@ from pdp.core.model import (
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Snapshot
 from pdp.core.wording import SECOND
-from pdp.evidence.usage_summary import UNUSED, UsageSummary, UseCount
+from pdp.evidence.usage.usage_summary import UNUSED, UsageSummary, UseCount
 from pdp.governance.commands import ReviewChoice
 from pdp.governance.review_queue import (
     MOST_LITERALS,

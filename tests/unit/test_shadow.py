@@ -19,10 +19,10 @@ from pdp.core.snapshot import Snapshot
 from pdp.doors.call import Call
 from pdp.doors.decision_point import DecisionPoint
 from pdp.doors.shadow import Shadow
-from pdp.evidence import names
+from pdp.evidence.line.record_json import GENESIS, line_of
 from pdp.evidence.memory import MemoryEvidence
-from pdp.evidence.record_json import GENESIS, line_of
-from pdp.evidence.tally import Tally
+from pdp.evidence.telemetry import names
+from pdp.evidence.telemetry.tally import Tally
 from pdp.evidence.trace import Ids
 from tests.unit.core_story import NOW, REQUEST, chain, loaded, session
 from tests.unit.test_hardening import Ready

@@ -7,7 +7,7 @@ from sessionpdp.v1 import governance_pb2 as pb
 from pdp.core.model import Instant
 from pdp.doors.fitting import PART_BYTES
 from pdp.doors.usage_wire import fill_usage
-from pdp.evidence.usage_summary import UsageSummary, UseCount
+from pdp.evidence.usage.usage_summary import UsageSummary, UseCount
 
 
 def usage(length: int) -> UsageSummary:

@@ -14,7 +14,7 @@ from pdp.evidence.index.index_file import Indexed, Position
 from pdp.evidence.index.query import FoundRecord, Place
 from pdp.evidence.index.topics import decode_line, topics_of
 from pdp.evidence.instants import parse_instant
-from pdp.evidence.segments import first_sequence_of, open_segment, segments_of
+from pdp.evidence.journal.segments import first_sequence_of, open_segment, segments_of
 from pdp.evidence.trouble import JournalDamagedError
 
 

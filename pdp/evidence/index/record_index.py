@@ -22,8 +22,8 @@ from pdp.evidence.index.index_file import FILE, IndexFile
 from pdp.evidence.index.lines import Read, leads_into, read_on
 from pdp.evidence.index.query import FoundRecord, Page, Query
 from pdp.evidence.index.searching import page_of, record_of
+from pdp.evidence.journal.segments import first_sequence_of, segments_of
 from pdp.evidence.record import AnyRecord
-from pdp.evidence.segments import first_sequence_of, segments_of
 from pdp.evidence.trouble import IndexUnavailableError, JournalDamagedError
 
 _LOG = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from pdp.evidence.index.index_file import IndexFile
 from pdp.evidence.index.lines import read_records
 from pdp.evidence.index.query import FoundRecord, Page, Place, Query, sequence_of, token_of
 from pdp.evidence.index.topics import decode_line
-from pdp.evidence.segments import first_sequence_of, segments_of
+from pdp.evidence.journal.segments import first_sequence_of, segments_of
 
 _HIGHEST = (1 << 63) - 1
 

@@ -16,9 +16,9 @@ from msgspec import Struct
 from pdp.core.model import Revision
 from pdp.core.policy.rules import PolicySet
 from pdp.core.snapshot import Readiness, Snapshot
-from pdp.evidence.decision_json import UsesJson
 from pdp.evidence.instants import parse_instant
-from pdp.evidence.usage import uses_before
+from pdp.evidence.line.decision_json import UsesJson
+from pdp.evidence.usage.usage import uses_before
 from pdp.state.store import Commit
 
 History: TypeAlias = Callable[[Revision], Iterator[Commit]]

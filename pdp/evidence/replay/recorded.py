@@ -7,8 +7,8 @@ from msgspec import Struct
 
 from pdp.core.model import Caller, Credential, Instant, Request
 from pdp.core.scope import IdentityScope
-from pdp.evidence.decision_json import CredentialJson, ReasonJson, RequestJson, UsesJson
 from pdp.evidence.instants import parse_instant
+from pdp.evidence.line.decision_json import CredentialJson, ReasonJson, RequestJson, UsesJson
 
 
 class RecordedDecision(Struct, frozen=True):

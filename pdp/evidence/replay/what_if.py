@@ -20,13 +20,13 @@ from pdp.core.model import Instant
 from pdp.core.policy.rules import PolicySet
 from pdp.core.reasons import Code
 from pdp.evidence.instants import instant_text
-from pdp.evidence.journal_reader import Entry, read
+from pdp.evidence.journal.journal_reader import Entry, read
+from pdp.evidence.journal.segments import first_sequence_of, open_segment, segments_of
 from pdp.evidence.record import COUNTS_NO_USE
 from pdp.evidence.replay.past import History, Past
 from pdp.evidence.replay.recorded import RecordedDecision, decision_in, request_of
 from pdp.evidence.replay.replaying import why_not_computed
 from pdp.evidence.replay.unseen import unseen
-from pdp.evidence.segments import first_sequence_of, open_segment, segments_of
 
 MOST_EXAMPLES = 20
 """Changes that are told one by one; a few of each kind."""

@@ -1,0 +1,1 @@
+"""What becomes of full segments: sealed, compressed, removed."""

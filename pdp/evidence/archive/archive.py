@@ -1,0 +1,142 @@
+"""What becomes of the journal's segments once they are full: sealed, compressed, and one day removed.
+
+Rule 1: the writer's thread only says which segment is full; all else is done by one thread of the archive's own.
+Rule 2: each step is whole or not done, and what a crash has kept from being done is done by the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pdp.core.model import Instant
+from pdp.evidence.archive.compressing import clean_up, compress
+from pdp.evidence.archive.retention import Retention, remove
+from pdp.evidence.journal.segments import is_compressed, is_finished, segments_of
+from pdp.evidence.record import AnyRecord
+from pdp.evidence.seals.notary import Notary
+from pdp.evidence.trouble import EvidenceError, JournalDamagedError
+
+_LOG = logging.getLogger(__name__)
+
+_EVERY_S = 60.0
+"""Between two heads: how far back a cut of the youngest records may go unseen."""
+
+
+class Archive:
+    """A `Ledger` that looks after full segments."""
+
+    def __init__(
+        self,
+        *,
+        compressed: bool = True,
+        retention: Retention | None = None,
+        may_remove: Callable[[int], bool] = lambda _: True,
+        wall: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Begin with nothing, until `resume`; `may_remove` says whether nobody needs the records up to a sequence."""
+        self._compressed = compressed
+        self._retention = Retention() if retention is None else retention
+        self._may_remove = may_remove
+        self._wall = wall
+        self._directory = Path()
+        self._notary: Notary | None = None
+        self._full: deque[tuple[Path, int]] = deque()
+        """Segments to seal, each with its last sequence."""
+        self._until = 0
+        self._begun = False
+        self._said: dict[str, str] = {}
+        """Trouble of which the log knows, by step."""
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
+
+    def resume(self, directory: Path) -> None:
+        """Take the journal's key; raises what `Notary` raises."""
+        self._directory, self._notary = directory, Notary(directory)
+
+    def count(self, records: Sequence[AnyRecord]) -> None:
+        """Do nothing: a seal goes by sequences."""
+
+    def counted(self, sequence: int) -> None:
+        """Take note of how far there is something to seal.
+
+        The first time, which is before anything is written, raises JournalDamagedError if records are gone that a seal
+        vouches for, and may raise OSError.
+        """
+        self._until = sequence
+        if not self._begun and self._notary is not None:
+            self._full.extend(self._notary.begin(sequence, self._now()))
+            self._begun = True
+
+    def seal(self, segment: Path) -> None:
+        """Have a full segment sealed soon."""
+        self._full.append((segment, self._until))
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin to look after segments."""
+        self._wake.set()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Seal what is full and sign the head. The journal must be written no more, and still be locked."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._try(self._seal)
+
+    def _run(self) -> None:
+        self._try(self._clean_up)
+        while not self._stopping.is_set():
+            self._wake.wait(_EVERY_S)
+            self._wake.clear()
+            for step in (self._seal, self._compress, self._remove):
+                if not self._stopping.is_set():
+                    self._try(step)
+
+    def _try(self, step: Callable[[], None]) -> None:
+        """Do a step; trouble with it is said once, and the step is tried again the next time."""
+        name = step.__name__
+        try:
+            step()
+        except (OSError, EvidenceError) as error:
+            if self._said.get(name) != str(error):
+                _LOG.warning("full segments of the journal wait, and will be looked after later: %s", error)
+            self._said[name] = str(error)
+        else:
+            self._said.pop(name, None)
+
+    def _clean_up(self) -> None:
+        clean_up(self._directory)
+
+    def _seal(self) -> None:
+        if self._notary is None or not self._begun:
+            return
+        while self._full:
+            segment, last = self._full[0]
+            try:
+                self._notary.seal(segment, last, self._now())
+            except JournalDamagedError as error:
+                _LOG.warning("segment `%s` gets no seal: %s", segment.name, error)
+            self._full.popleft()
+        self._notary.sign_head(self._until, self._now())
+
+    def _compress(self) -> None:
+        if not self._compressed:
+            return
+        for segment in segments_of(self._directory):
+            if not is_compressed(segment) and is_finished(segment) and not compress(segment, self._stopping.is_set):
+                return
+
+    def _remove(self) -> None:
+        if self._notary is not None and not self._retention.is_endless:
+            remove(self._directory, self._retention, self._notary, self._now(), self._may_remove)
+
+    def _now(self) -> Instant:
+        return Instant(self._wall())

@@ -1,0 +1,79 @@
+"""Sealed segments made small.
+
+Rule 1: the plain segment is removed only when the compressed one is on disk and has been read back whole.
+Rule 2: the compressed one takes its name last, so a crash leaves the plain one, and what lies beside it is made again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from pdp.evidence.journal.disk import sync_directory
+from pdp.evidence.journal.segments import COMPRESSED, beside, files_beside, is_compressed, open_segment, segments_of
+from pdp.evidence.trouble import JournalDamagedError
+
+_ASIDE = f"{COMPRESSED}.new"
+_LEVEL = 6
+_CHUNK = 128 * 1024
+"""Compressed at once, without the interpreter's lock: some milliseconds, so that stopping is soon heard."""
+
+
+def compress(segment: Path, stopping: Callable[[], bool]) -> bool:
+    """Put the compressed form in place of a segment; return False if told to stop before it is done.
+
+    Raises OSError, and JournalDamagedError if what was compressed does not read back; then the segment stays as it is.
+    """
+    aside = beside(segment, _ASIDE)
+    try:
+        written = _write(segment, aside, stopping)
+        if written is None or not _reads_back(aside, written, stopping):
+            return False
+        aside.replace(beside(segment, COMPRESSED))
+        sync_directory(segment.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+    segment.unlink()
+    return True
+
+
+def clean_up(directory: Path) -> None:
+    """Remove what a crash has left half done; may raise OSError."""
+    for aside in files_beside(directory, _ASIDE).values():
+        aside.unlink()
+    for segment in segments_of(directory):
+        if not is_compressed(segment):
+            beside(segment, COMPRESSED).unlink(missing_ok=True)
+
+
+def _write(segment: Path, aside: Path, stopping: Callable[[], bool]) -> bytes | None:
+    """Write the compressed form; return the digest of the content, None if told to stop."""
+    content = hashlib.sha256()
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with segment.open("rb") as plain, os.fdopen(descriptor, "wb") as raw:
+        # Neither a time nor a name: a segment has one compressed form.
+        with gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as packed:
+            while chunk := plain.read(_CHUNK):
+                if stopping():
+                    return None
+                content.update(chunk)
+                packed.write(chunk)
+        raw.flush()
+        os.fsync(raw.fileno())
+    return content.digest()
+
+
+def _reads_back(aside: Path, expected: bytes, stopping: Callable[[], bool]) -> bool:
+    content = hashlib.sha256()
+    with open_segment(aside) as file:
+        while chunk := file.read(_CHUNK):
+            if stopping():
+                return False
+            content.update(chunk)
+    if content.digest() != expected:
+        message = f"what was compressed of segment `{aside.name.removesuffix(_ASIDE)}` does not read back"
+        raise JournalDamagedError(message)
+    return True

@@ -1,0 +1,1 @@
+"""The journal: segments of lines, one writer, and how they are read."""

@@ -1,0 +1,338 @@
+"""The journal: every decision and change, in order, on disk, each line bound to the one before.
+
+Rule 1: the event loop only queues; one thread encodes, hashes, writes and syncs.
+Rule 2: memory is bounded: a full buffer refuses a record, it never drops one.
+Rule 3: what had to be given up (closing with a broken disk) is counted and said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from asyncio import AbstractEventLoop, Future
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from msgspec import Struct
+
+from pdp.core.model import Attributes, Instant
+from pdp.evidence.journal.disk import Disk, LocalDisk
+from pdp.evidence.journal.journal_end import find_end
+from pdp.evidence.journal.journal_writer import Durable, JournalWriter, Ledger
+from pdp.evidence.journal.segment_log import SegmentLog
+from pdp.evidence.line.record_json import Mask
+from pdp.evidence.record import AnyRecord, LifecycleRecord
+from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError, JournalLockedError
+
+_LOG = logging.getLogger(__name__)
+
+
+class JournalStatus(Struct, frozen=True):
+    """How the journal is doing."""
+
+    healthy: bool
+    error: str
+    """Why not; empty if healthy."""
+    held: int
+    """Records in memory, not yet confirmed on disk."""
+    lag_s: float
+    """Age of the oldest of them; 0 if there is none."""
+    unsynced_bytes: int
+    sequence: int
+    """Last record that is on disk."""
+    last_sync_s: float
+    """How long the last sync took."""
+    errors: int
+    lost: int
+    """Records given up; only closing with a broken disk does that."""
+
+
+class Ledgers:
+    """Several ledgers of one journal, or none."""
+
+    def __init__(self, *ledgers: Ledger) -> None:
+        self._ledgers = ledgers
+
+    def resume(self, directory: Path) -> None:
+        """Have each take over, in their order."""
+        for ledger in self._ledgers:
+            ledger.resume(directory)
+
+    def count(self, records: Sequence[AnyRecord]) -> None:
+        """Tell each."""
+        for ledger in self._ledgers:
+            ledger.count(records)
+
+    def counted(self, sequence: int) -> None:
+        """Tell each."""
+        for ledger in self._ledgers:
+            ledger.counted(sequence)
+
+    def seal(self, segment: Path) -> None:
+        """Tell each."""
+        for ledger in self._ledgers:
+            ledger.seal(segment)
+
+
+def _ignore(_: Sequence[AnyRecord]) -> None:
+    """Settle into nowhere."""
+
+
+def _do_nothing() -> None:
+    """End without a word."""
+
+
+class Journal:
+    """One directory of segments with one writer. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        on_written: Callable[[Sequence[AnyRecord]], None] = _ignore,
+        ledger: Ledger | None = None,
+        on_ended: Callable[[], None] = _do_nothing,
+        disk: Disk | None = None,
+        mask: Mask | None = None,
+        max_buffered: int = 65_536,
+        segment_bytes: int = 64 * 1024 * 1024,
+        flush_interval_s: float = 0.05,
+        wall: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Take a directory; nothing is touched before `open`.
+
+        `on_written` gets each record once, on the writer thread, when it is certain to count; it must not raise.
+        `on_ended` is called when nothing is written any more and the directory still locked, on a thread that may wait.
+        `mask` takes from a line what must not be on record, on the same thread.
+        """
+        self._directory = directory
+        self._on_written = on_written
+        self._ledger = Ledgers() if ledger is None else ledger
+        self._on_ended = on_ended
+        self._disk = LocalDisk() if disk is None else disk
+        self._mask = mask
+        self._max_buffered = max_buffered
+        self._segment_bytes = segment_bytes
+        self._flush_interval_s = flush_interval_s
+        self._wall = wall
+        self._appended = 0
+        self._lost = 0
+        self._closed = False
+        self._waiters: deque[Future[None]] = deque()
+        self._lock: int | None = None
+        self._log: SegmentLog | None = None
+
+    def open(self) -> None:
+        """Lock the directory, repair a torn end, go on from there. Needs a running event loop.
+
+        Raises JournalLockedError if another process writes to it, JournalDamagedError if the ledger cannot be resumed
+        from it, OSError if the directory cannot be used.
+        """
+        self._loop: AbstractEventLoop = asyncio.get_running_loop()
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = _lock(self._directory / "lock")
+        try:
+            end, repair = find_end(self._directory)
+            self._ledger.resume(self._directory)
+            self._ledger.counted(end.sequence)
+        except BaseException:
+            self._unlock()
+            raise
+        self._log = SegmentLog(self._directory, self._disk, self._segment_bytes, end, self._mask)
+        outcome = _Outcome(self._loop, self._on_written, self._waiters, self._admit)
+        interval, wall = self._flush_interval_s, self._wall
+        self._writer = JournalWriter(self._log, outcome, self._ledger, flush_interval_s=interval, wall=wall)
+        self._writer.start()
+        if repair is not None:
+            _LOG.warning("segment `%s` had a torn end of %d bytes", repair.segment, repair.torn_bytes)
+            attributes: Attributes = {"segment": repair.segment, "torn_bytes": repair.torn_bytes}
+            self.append(LifecycleRecord(name="journal_repaired", at=Instant(self._wall()), attributes=attributes))
+
+    def append(self, record: AnyRecord, *, durable: bool = False) -> Future[None] | None:
+        """Queue a record. A durable one gives a future: done once it is on disk, EvidenceUnavailableError if not.
+
+        Raises BufferFullError if there is no room, EvidenceUnavailableError if the journal is not open.
+        """
+        if self._log is None or self._closed:
+            message = "the journal is closed"
+            raise EvidenceUnavailableError(message)
+        writer = self._writer
+        if self._appended - writer.released >= self._max_buffered:
+            message = f"{self._max_buffered} records wait for the disk"
+            raise BufferFullError(message)
+        if durable:
+            return self._append_durable(record)
+        self._appended += 1
+        writer.queue.append(record)
+        if writer.idle:
+            writer.wake.set()
+        return None
+
+    async def room(self, timeout_s: float) -> bool:
+        """Wait until a record can be appended; return False if there is still no room after `timeout_s`.
+
+        After True the next `append` succeeds if the caller does not await in between.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._held() >= self._max_buffered:
+                    await self._next_release()
+        return self._held() < self._max_buffered
+
+    @property
+    def healthy(self) -> bool:
+        """Whether durable records can be written, as far as is known."""
+        return self._log is not None and not self._closed and self._writer.trouble is None
+
+    def status(self) -> JournalStatus:
+        """Return how the journal is doing; cheap, and callable from any thread."""
+        log = self._log
+        if log is None:
+            return JournalStatus(False, "the journal is closed", 0, 0.0, 0, 0, 0.0, 0, 0)  # noqa: FBT003
+        writer, trouble = self._writer, self._writer.trouble
+        return JournalStatus(
+            healthy=self.healthy,
+            error="" if trouble is None else trouble.error,
+            held=self._held(),
+            lag_s=self._lag_s(),
+            unsynced_bytes=max(log.end.size - log.synced.size, 0),
+            sequence=log.synced.sequence,
+            last_sync_s=writer.last_sync_s,
+            errors=writer.errors,
+            lost=self._lost,
+        )
+
+    async def close(self, timeout_s: float = 5.0) -> int:
+        """Write and sync what is queued; return how many records had to be given up because the disk is broken."""
+        if self._log is None or self._closed:
+            return 0
+        self._closed = True
+        self._writer.stop(timeout_s)
+        # A disk that hangs in a sync cannot be interrupted; the thread is a daemon, so the process can still end.
+        ended = await asyncio.to_thread(self._writer.join, timeout_s + 0.5)
+        await asyncio.sleep(0)
+        self._lost = self._held()
+        if self._lost:
+            _LOG.error("the journal was closed with %d records that could not be written", self._lost)
+        if ended:
+            await asyncio.to_thread(self._on_ended)
+            self._unlock()
+        return self._lost
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _append_durable(self, record: AnyRecord) -> Future[None]:
+        writer = self._writer
+        future: Future[None] = self._loop.create_future()
+        if writer.refuses():
+            future.set_exception(_unavailable(writer.trouble.error if writer.trouble is not None else ""))
+            return future
+        self._appended += 1
+        writer.queue.append(Durable(record, future))
+        writer.durables += 1
+        writer.wake.set()
+        return future
+
+    def _held(self) -> int:
+        return self._appended - self._writer.released
+
+    def _lag_s(self) -> float:
+        """Return the age of the oldest record in memory, looked for where the writer takes from first."""
+        writer = self._writer
+        with contextlib.suppress(IndexError):  # the writer may empty any of them at any time
+            if writer.unsynced:
+                return self._age(writer.unsynced[0].records[0])
+            if writer.kept:
+                return self._age(writer.kept[0])
+            if writer.queue:
+                queued = writer.queue[0]
+                return self._age(queued.record if isinstance(queued, Durable) else queued)
+        return 0.0
+
+    def _age(self, record: AnyRecord) -> float:
+        return max(self._wall() - record.at, 0) / 1e9
+
+    def _next_release(self) -> Future[None]:
+        future: Future[None] = self._loop.create_future()
+        self._waiters.append(future)
+        if self._held() < self._max_buffered:
+            self._admit()  # released just before the writer could see that somebody waits
+        return future
+
+    def _admit(self) -> None:
+        """Wake all who wait for room; each looks for itself."""
+        while self._waiters:
+            future = self._waiters.popleft()
+            if not future.done():
+                future.set_result(None)
+
+
+class _Outcome:
+    """Brings what the writer tells to the event loop."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        on_written: Callable[[Sequence[AnyRecord]], None],
+        waiters: deque[Future[None]],
+        admit: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._on_written = on_written
+        self._waiters = waiters
+        self._admit = admit
+
+    def written(self, futures: Sequence[Future[None]]) -> None:
+        if futures:
+            self._call(partial(_resolve, futures, None))
+
+    def failed(self, futures: Sequence[Future[None]], reason: str) -> None:
+        self._call(partial(_resolve, futures, reason))
+
+    def settled(self, records: Sequence[AnyRecord]) -> None:
+        try:
+            self._on_written(records)
+        except Exception:  # noqa: BLE001  # telemetry must not stop evidence
+            _LOG.exception("records could not be handed to telemetry")
+
+    def released(self) -> None:
+        if self._waiters:
+            self._call(self._admit)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(function)
+
+
+def _resolve(futures: Sequence[Future[None]], reason: str | None) -> None:
+    for future in futures:
+        if future.done():
+            continue  # whoever waited has given up
+        if reason is None:
+            future.set_result(None)
+        else:
+            future.set_exception(_unavailable(reason))
+
+
+def _unavailable(reason: str) -> EvidenceUnavailableError:
+    return EvidenceUnavailableError(f"the journal cannot be written: {reason}")
+
+
+def _lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        message = f"another process writes to journal `{path.parent}`"
+        raise JournalLockedError(message) from None
+    return descriptor

@@ -1,0 +1,1 @@
+"""What a record looks like on disk, and what of it is masked."""

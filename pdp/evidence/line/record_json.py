@@ -1,0 +1,283 @@
+"""What a record looks like on disk: one line of JSON, schema version 1, described in docs/evidence.md.
+
+Rule 1: `hash` is the last member; it is the SHA-256 of the line's bytes without that member (and without the line
+feed). `prev` is the hash of the line before and is inside what is hashed: that is the chain.
+Rule 2: members are added, never renamed, retyped or reused; members that say nothing are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pdp.core.decision import Allow, Deny
+from pdp.core.model import NO_ATTRIBUTES, Attribute, Attributes
+from pdp.core.scope import Scope
+from pdp.evidence.instants import instant_text
+from pdp.evidence.line.administration_json import AdministrationJson, administration_json
+from pdp.evidence.line.decision_json import (
+    ReasonJson,
+    RequestJson,
+    ShadowJson,
+    UsesJson,
+    basis_of,
+    optional_text,
+    reasons_json,
+    request_json,
+    shadow_json,
+    uses_json,
+)
+from pdp.evidence.line.fact_json import change_json
+from pdp.evidence.line.lapse_json import LapseJson, lapse_json
+from pdp.evidence.line.links import LinkJson, links_of
+from pdp.evidence.record import (
+    AdministrationRecord,
+    AnyRecord,
+    ChangeRecord,
+    DecisionRecord,
+    LapseRecord,
+    LifecycleRecord,
+)
+from pdp.evidence.telemetry.due import has_span
+from pdp.evidence.trace import TraceContext, parse_traceparent
+
+SCHEMA_VERSION = 1
+GENESIS = "0" * 64
+"""What the first record of a journal has as `prev`."""
+
+_HASH_MEMBER = b',"hash":"'
+_HASH_TAIL = len(_HASH_MEMBER) + 64 + len(b'"}')
+
+
+class DecisionJson(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The line of a decision."""
+
+    v: int
+    seq: int
+    kind: str
+    time: str
+    decision_id: str
+    trace_id: str
+    span_id: str
+    method: str
+    request: RequestJson
+    outcome: str
+    reasons: tuple[ReasonJson, ...]
+    revision: int
+    evaluated_at: str
+    durable: bool
+    duration_ns: int
+    prev: str
+    parent_span_id: str = ""
+    caller: str = ""
+    policy_version: str = ""
+    policies: tuple[str, ...] = ()
+    identity_id: str = ""
+    owner: str = ""
+    session_id: str = ""
+    task_id: str = ""
+    approval_id: str = ""
+    ticket: str = ""
+    entitlement_id: str = ""
+    valid_until: str | None = None
+    reconsider_at: str | None = None
+    uses: UsesJson | None = None
+    omitted: str = ""
+    caller_may_ask: tuple[str, ...] | None = None
+    """The patterns of the subjects that the caller may ask about; None without a caller."""
+    shadow: ShadowJson | None = None
+    """Where the shadow policies would have answered something else."""
+    masked: tuple[str, ...] = ()
+    """Paths of the attributes of the request that stand as digests; see `masking`."""
+    identity_kind: str = ""
+    approval_kind: str = ""
+    sampled: bool = False
+    links: tuple[LinkJson, ...] = ()
+    """Of a decision that has a span."""
+
+
+class ChangeJson(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The line of a change."""
+
+    v: int
+    seq: int
+    kind: str
+    time: str
+    revision: int
+    changes: tuple[dict[str, Attribute], ...]
+    actor: str
+    prev: str
+    reason: str = ""
+    method: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+    parent_span_id: str = ""
+    role: str = ""
+    duration_ns: int = 0
+    sampled: bool = False
+
+
+class LifecycleJson(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The line of an event."""
+
+    v: int
+    seq: int
+    kind: str
+    time: str
+    name: str
+    prev: str
+    attributes: Attributes = NO_ATTRIBUTES
+
+
+Document: TypeAlias = DecisionJson | ChangeJson | AdministrationJson | LapseJson | LifecycleJson
+"""A line's members, but for its hash."""
+
+Mask: TypeAlias = Callable[[DecisionJson], DecisionJson]
+"""Returns a line without what must not be on record; may raise TypeError or ValueError."""
+
+
+def line_of(record: AnyRecord, sequence: int, previous: str, mask: Mask | None = None) -> tuple[bytes, str]:
+    """Return the line, line feed included, and its hash.
+
+    What cannot be said in JSON (a lone surrogate, a value of no JSON type) neither stops the journal nor is lost
+    without a word: a decision is written without context and properties, any other record as `record_unwritable`.
+    """
+    try:
+        document = document_of(record, sequence, previous)
+        if mask is not None and isinstance(document, DecisionJson):
+            document = mask(document)
+        body = _ENCODE(document)
+    except _UNSAYABLE as error:
+        body = _reduced(record, sequence, previous, ascii(str(error)), mask)
+    hash_ = hashlib.sha256(body).hexdigest()
+    return b'%b,"hash":"%b"}\n' % (body[:-1], hash_.encode()), hash_
+
+
+def hash_of(line: bytes) -> tuple[str, str]:
+    """Return the hash that a line (without line feed) claims and the one it has; raise ValueError if it claims none."""
+    member = line[-_HASH_TAIL:]
+    if not member.startswith(_HASH_MEMBER) or not member.endswith(b'"}'):
+        message = "the line does not end with a hash"
+        raise ValueError(message)
+    claimed = member[len(_HASH_MEMBER) : -2].decode("ascii", "replace")
+    return claimed, hashlib.sha256(line[:-_HASH_TAIL] + b"}").hexdigest()
+
+
+def document_of(record: AnyRecord, sequence: int, previous: str) -> Document:
+    """Return the members of a record's line."""
+    if isinstance(record, DecisionRecord):
+        return _decision(record, sequence, previous)
+    if isinstance(record, ChangeRecord):
+        return _change(record, sequence, previous)
+    if isinstance(record, AdministrationRecord):
+        return administration_json(record, SCHEMA_VERSION, sequence, previous)
+    if isinstance(record, LapseRecord):
+        return lapse_json(record, SCHEMA_VERSION, sequence, previous)
+    name, time, attributes = record.name, instant_text(record.at), record.attributes
+    return LifecycleJson(SCHEMA_VERSION, sequence, "lifecycle", time, name, previous, attributes)
+
+
+def _decision(record: DecisionRecord, sequence: int, previous: str) -> DecisionJson:
+    decision, trace, basis = record.decision, record.trace, basis_of(record)
+    return DecisionJson(
+        SCHEMA_VERSION,
+        sequence,
+        "decision",
+        instant_text(record.started_at),
+        record.decision_id,
+        trace.trace_id,
+        trace.span_id,
+        record.method,
+        request_json(record.request),
+        "allow" if isinstance(decision, Allow) else "deny",
+        reasons_json(decision, basis),
+        decision.revision,
+        instant_text(decision.evaluated_at),
+        decision.durable,
+        max(record.ended_at - record.started_at, 0),
+        previous,
+        trace.parent_span_id,
+        record.caller,
+        decision.policy_version,
+        decision.policies,
+        *basis,
+        instant_text(decision.valid_until) if isinstance(decision, Allow) else None,
+        optional_text(decision.reconsider_at) if isinstance(decision, Deny) else None,
+        uses_json(decision) if isinstance(decision, Allow) and record.counts_use else None,
+        caller_may_ask=None if record.request.caller is None else record.request.caller.may_ask.patterns,
+        shadow=None if record.shadow is None else shadow_json(record.shadow, basis),
+        identity_kind="" if decision.basis.identity is None else decision.basis.identity.kind.value,
+        approval_kind="" if decision.basis.approval is None else decision.basis.approval.kind.value,
+        sampled=trace.sampled,
+        links=links_of(decision) if has_span(record) else (),
+    )
+
+
+def _change(record: ChangeRecord, sequence: int, previous: str) -> ChangeJson:
+    trace = trace_of(record) or TraceContext("", "")
+    return ChangeJson(
+        SCHEMA_VERSION,
+        sequence,
+        "change",
+        instant_text(record.at),
+        record.revision,
+        tuple(change_json(change) for change in record.changes),
+        record.actor,
+        previous,
+        record.reason,
+        record.method,
+        trace.trace_id,
+        trace.span_id,
+        trace.parent_span_id,
+        record.role,
+        max((record.ended_at or record.at) - record.at, 0),
+        trace.sampled,
+    )
+
+
+def trace_of(record: ChangeRecord) -> TraceContext | None:
+    """Return the change's own span, or the one stamped into its facts if it was made elsewhere."""
+    return record.trace if record.trace is not None else parse_traceparent(record.traceparent)
+
+
+def _reduced(record: AnyRecord, sequence: int, previous: str, error: str, mask: Mask | None) -> bytes:
+    """Return the body of what is left of a record: above all its uses, which limits count on."""
+    if isinstance(record, DecisionRecord):
+        with contextlib.suppress(*_UNSAYABLE):
+            document = _decision(record, sequence, previous)
+            request = replace(
+                document.request,
+                context=NO_ATTRIBUTES,
+                subject_properties=NO_ATTRIBUTES,
+                action_properties=NO_ATTRIBUTES,
+                resource_properties=NO_ATTRIBUTES,
+            )
+            left = replace(document, request=request, omitted=error)
+            return _ENCODE(left if mask is None else mask(left))
+    return _ENCODE(document_of(_unwritable(record, error), sequence, previous))
+
+
+def _unwritable(record: AnyRecord, error: str) -> LifecycleRecord:
+    what = record.decision_id if isinstance(record, DecisionRecord) else type(record).__name__
+    attributes: Attributes = {"record": ascii(what), "error": error}
+    return LifecycleRecord(name="record_unwritable", at=record.at, attributes=attributes)
+
+
+def _plain(value: object) -> object:
+    """Return what msgspec does not know as something it does."""
+    if isinstance(value, Scope):
+        return value.patterns
+    if isinstance(value, Mapping):
+        return dict(value)
+    message = f"a record cannot hold a `{type(value).__name__}`"
+    raise TypeError(message)
+
+
+_UNSAYABLE = (TypeError, ValueError, OverflowError, RecursionError)
+_ENCODE = msgspec.json.Encoder(enc_hook=_plain).encode

@@ -1,0 +1,1 @@
+"""Who vouches for the journal: keys, seals, and their verification."""

@@ -1,0 +1,1 @@
+"""What leaves this process for operators: spans, log records, metrics."""

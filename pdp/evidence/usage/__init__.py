@@ -1,0 +1,1 @@
+"""What was used, when: for limits, and for those who review."""
