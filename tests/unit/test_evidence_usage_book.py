@@ -13,11 +13,11 @@ from msgspec.structs import replace
 from pdp.core.decide import decide
 from pdp.core.decision import Allow
 from pdp.core.model import FactKind, Instant, Request
-from pdp.evidence.usage import usage_book
 from pdp.evidence.journal.journal import Journal
 from pdp.evidence.journal.segments import segments_of
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.trouble import UsageUnavailableError
+from pdp.evidence.usage import usage_book
 from pdp.evidence.usage.usage_book import UsageBook
 from pdp.evidence.usage.usage_file import MOST_TOLD_APART
 from pdp.evidence.usage.usage_summary import UNUSED, UsageSummary, UseCount
