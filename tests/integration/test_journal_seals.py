@@ -16,7 +16,7 @@ from pdp.evidence.archive.retention import Retention
 from pdp.evidence.journal.disk import LocalDisk
 from pdp.evidence.journal.segment_log import SegmentLog
 from pdp.evidence.journal.segments import ChainEnd, segments_of
-from pdp.evidence.line.record_json import line_of
+from pdp.evidence.line.record_json import body_of, line_of
 from pdp.evidence.seals.sealing import HEAD, read_seal, write_seal
 from pdp.evidence.seals.signing import KEY, PUBLIC_KEY, load_key, load_public_key, make_key
 from pdp.evidence.seals.verifying import Verified, verify
@@ -58,7 +58,7 @@ def forge(journal: Path, name: str, first: int) -> None:
     for path in rewritten:
         lines = []
         for _ in range(path.read_bytes().count(b"\n")):
-            line, previous = line_of(event(name), sequence, previous)
+            line, previous = line_of(body_of(event(name)), sequence, previous)
             lines.append(line)
             sequence += 1
         path.write_bytes(b"".join(lines))
@@ -231,7 +231,7 @@ def test_a_journal_from_before_there_were_seals_is_sealed_by_the_next_start(tmp_
     end = ChainEnd()
     for name in "abc":
         log = SegmentLog(tmp_path, LocalDisk(), 1, ChainEnd(end.sequence, end.hash))
-        log.write([event(name)])
+        log.write([body_of(event(name))])
         log.sync()
         end = log.synced
         log.close()
@@ -256,6 +256,17 @@ def test_a_segment_that_does_not_decompress_is_found(tmp_path: Path) -> None:
     keep(tmp_path, *"abcde", compressed=True, until=lambda: len([*tmp_path.glob("*.gz")]) == 2)
     edit(tmp_path / f"{SECOND}.jsonl.gz", lambda data: data[:-20])
     assert f"{SECOND}.jsonl.gz" in {file for file, _, _ in found(tmp_path)}
+    assert "cannot be decompressed" in words(tmp_path)
+
+
+@pytest.mark.parametrize("place", [4, 9, 16, 28, 35, -1])
+def test_a_flipped_bit_of_a_compressed_segment_is_found(tmp_path: Path, place: int) -> None:
+    """Also where it would decompress to the same lines: in the header's time, system, lengths and checksum."""
+    keep(tmp_path, *"abcde", compressed=True, until=lambda: len([*tmp_path.glob("*.gz")]) == 2)
+    path = tmp_path / f"{FIRST}.jsonl.gz"
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
     assert "cannot be decompressed" in words(tmp_path)
 
 

@@ -16,7 +16,7 @@ from pdp.core.snapshot import Readiness, Snapshot
 from pdp.doors.call import Call
 from pdp.doors.decision_point import DecisionPoint
 from pdp.evidence.journal.segments import segment_path
-from pdp.evidence.line.record_json import GENESIS, line_of
+from pdp.evidence.line.record_json import GENESIS, body_of, line_of
 from pdp.evidence.memory import MemoryEvidence
 from pdp.evidence.trace import Ids
 from pdp.state.store import Commit, Origin, stamped
@@ -63,7 +63,7 @@ class StoryWithPast:
         """Write the journal, in several segments."""
         previous = GENESIS
         for number, record in enumerate(self._evidence.records, 1):
-            line, previous = line_of(record, number, previous)
+            line, previous = line_of(body_of(record), number, previous)
             first = number - (number - 1) % lines_of_a_segment
             with segment_path(directory, first).open("ab") as segment:
                 segment.write(line)

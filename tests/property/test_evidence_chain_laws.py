@@ -14,7 +14,7 @@ from pdp.evidence.journal.journal_end import find_end
 from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.journal.segment_log import SegmentLog
 from pdp.evidence.journal.segments import segment_path
-from pdp.evidence.line.record_json import GENESIS, line_of
+from pdp.evidence.line.record_json import GENESIS, body_of, line_of
 from pdp.evidence.record import LifecycleRecord
 from pdp.evidence.seals.verifying import Verified, verify
 from pdp.evidence.trace import parse_traceparent
@@ -26,7 +26,7 @@ def lines() -> list[bytes]:
     """Return the lines of a small journal."""
     made, previous = [], GENESIS
     for number in range(1, RECORDS + 1):
-        line, previous = line_of(LifecycleRecord(name=f"event-{number}", at=Instant(number)), number, previous)
+        line, previous = line_of(body_of(LifecycleRecord(name=f"event-{number}", at=Instant(number))), number, previous)
         made.append(line)
     return made
 
@@ -71,7 +71,7 @@ def test_a_cut_anywhere_loses_no_whole_record(cut: int, garbage: bytes) -> None:
         path = journal(directory, before + garbage)
         end, _ = find_end(path)
         log = SegmentLog(path, LocalDisk(), 1 << 20, end)
-        log.write([LifecycleRecord(name="next", at=Instant(9))])
+        log.write([body_of(LifecycleRecord(name="next", at=Instant(9)))])
         log.close()
         names = [entry.record()["name"] for entry in read(path)]
         assert names == [*(f"event-{number + 1}" for number in range(whole)), "next"]

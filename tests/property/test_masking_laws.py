@@ -16,7 +16,7 @@ from pdp.core.model import Attribute, Instant, Request
 from pdp.core.snapshot import Snapshot
 from pdp.evidence.line.masking import Masking, MaskRule
 from pdp.evidence.line.masking_key import MaskingKey
-from pdp.evidence.line.record_json import GENESIS, line_of
+from pdp.evidence.line.record_json import GENESIS, body_of, line_of
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.trace import TraceContext
 
@@ -59,7 +59,7 @@ def test_what_is_named_is_gone_and_all_else_is_as_it_was(context: dict[str, Attr
         decision_id="d-1", trace=TraceContext("a" * 32, "b" * 16), method="Check", request=request,
         decision=decide(request, Snapshot(), NOW), started_at=NOW, ended_at=NOW,
     )  # fmt: skip
-    line = json.loads(line_of(record, 1, GENESIS, masking.applied)[0])
+    line = json.loads(line_of(body_of(record, masking.applied), 1, GENESIS)[0])
     before = {path: value for path, value in leaves(context) if path}
     after = {path: value for path, value in leaves(line["request"].get("context", {})) if path}
     masked = [tuple(path.split(".")[1:]) for path in line.get("masked", ())]

@@ -32,7 +32,7 @@ from pdp.core.model import (
 from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot
-from pdp.evidence.line.record_json import GENESIS, line_of
+from pdp.evidence.line.record_json import GENESIS, body_of, line_of
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,
@@ -155,7 +155,7 @@ records = st.one_of(decisions(), changes, lapses, calls)
 
 def line(record: AnyRecord) -> bytes:
     """Return the line of a record, as a reader of the journal gets it."""
-    return line_of(record, 7, GENESIS)[0].removesuffix(b"\n")
+    return line_of(body_of(record), 7, GENESIS)[0].removesuffix(b"\n")
 
 
 @given(records)

@@ -18,6 +18,7 @@ from pdp.evidence.journal.disk import LocalDisk
 from pdp.evidence.journal.journal_end import find_end
 from pdp.evidence.journal.segment_log import SegmentLog
 from pdp.evidence.journal.segments import segments_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,
@@ -61,7 +62,7 @@ class Process:
     def write(self, *records: AnyRecord) -> None:
         """Bring records to the disk, each followed by a sync, as the writer does."""
         for one in records:
-            self._log.write([one])
+            self._log.write([body_of(one)])
             self._log.sync()
             self.outbox.offer([one])
             self.outbox.counted(self._log.synced.sequence)
@@ -178,7 +179,7 @@ def test_what_gave_way_before_it_was_on_disk_waits_for_the_disk(tmp_path: Path) 
     held = [denial(str(number)) for number in range(MOST + 2)]
     process.outbox.offer(held)
     assert process.outbox.take(10) is None
-    process._log.write(held)
+    process._log.write(map(body_of, held))
     process._log.sync()
     process.outbox.counted(len(held))
     assert list(dict.fromkeys(process.export())) == [str(number) for number in range(MOST + 2)]

@@ -36,7 +36,7 @@ from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot
 from pdp.evidence.instants import duration_text, instant_text, parse_instant
-from pdp.evidence.line.record_json import GENESIS, line_of
+from pdp.evidence.line.record_json import GENESIS, body_of, line_of
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,
@@ -115,7 +115,7 @@ def revocation() -> Revocation:
 
 def line(value: AnyRecord) -> dict[str, Any]:
     """Return the members of a record's line."""
-    members: dict[str, Any] = json.loads(line_of(value, 3, "e" * 64)[0])
+    members: dict[str, Any] = json.loads(line_of(body_of(value), 3, "e" * 64)[0])
     return members
 
 
@@ -239,12 +239,12 @@ def test_a_refused_command_says_who_asked_and_which_rule_stood_against_it() -> N
 def test_a_call_of_nobody_known_has_no_actor() -> None:
     """Nor a role or a rule; what says nothing is left out."""
     members = line(AdministrationRecord(at=NOW, method="Revoke", outcome=AdministrationOutcome.NOT_PERMITTED))
-    assert list(members) == ["v", "seq", "kind", "time", "method", "outcome", "prev", "hash"]
+    assert list(members) == ["v", "seq", "prev", "kind", "time", "method", "outcome", "hash"]
 
 
 def test_the_hash_is_that_of_the_line_without_it() -> None:
     """And the hash before is inside what is hashed."""
-    text, hash_ = line_of(record(), 1, GENESIS)
+    text, hash_ = line_of(body_of(record()), 1, GENESIS)
     body = text.removesuffix(f',"hash":"{hash_}"}}\n'.encode()) + b"}"
     assert hashlib.sha256(body).hexdigest() == hash_
     assert json.loads(body)["prev"] == GENESIS

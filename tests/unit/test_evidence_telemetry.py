@@ -12,7 +12,7 @@ from pdp.core.decide import refuse
 from pdp.core.model import Instant, Request
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Snapshot
-from pdp.evidence.line.record_json import GENESIS, DecisionJson, Document, line_of
+from pdp.evidence.line.record_json import GENESIS, DecisionJson, Document, body_of, line_of
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.telemetry.due import Due
 from pdp.evidence.telemetry.export_cursor import FILE
@@ -196,7 +196,7 @@ def test_a_journal_that_cannot_be_read_is_said_once_and_tried_again(
     exporting.telemetry.start()
     while "cannot be read" not in caplog.text:
         threading.Event().wait(0.001)
-    line, _ = line_of(denial("1"), 1, GENESIS)
+    line, _ = line_of(body_of(denial("1")), 1, GENESIS)
     segment.write_bytes(line)
     exporting.collector.await_records(1)
     exporting.telemetry.close(PATIENCE_S)

@@ -27,6 +27,7 @@ from pdp.evidence.journal.disk import LocalDisk
 from pdp.evidence.journal.journal import Journal
 from pdp.evidence.journal.segment_log import SegmentLog
 from pdp.evidence.journal.segments import ChainEnd, segments_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.trace import TraceContext
 from pdp.evidence.trouble import JournalDamagedError
@@ -81,7 +82,7 @@ def write(directory: Path, *records: DecisionRecord) -> None:
     """Write records as one segment, without a checkpoint."""
     first = sum(segment.read_bytes().count(b"\n") for segment in segments_of(directory))
     log = SegmentLog(directory, LocalDisk(), 1 << 20, ChainEnd(first))
-    log.write(records)
+    log.write(map(body_of, records))
     log.sync()
     log.close()
 

@@ -17,7 +17,7 @@ from pdp.cli.journal_view import record_line
 from pdp.core.model import FactKind, Instant
 from pdp.evidence.journal.journal import Journal
 from pdp.evidence.journal.segments import segments_of
-from pdp.evidence.line.record_json import GENESIS, line_of
+from pdp.evidence.line.record_json import GENESIS, body_of, line_of
 from pdp.evidence.record import LAPSES_FOLLOWED, AnyRecord, Lapse, LapseMark, LapseRecord, LifecycleRecord
 from pdp.evidence.telemetry import names
 from pdp.evidence.telemetry.due import has_span
@@ -64,7 +64,7 @@ async def write(directory: Path, *records: AnyRecord, segment_bytes: int = 1 << 
 
 def test_its_line_is_as_the_schema_says() -> None:
     """With whose access it was, and the span that wrote the fact."""
-    line, _ = line_of(LAPSE, 1, GENESIS)
+    line, _ = line_of(body_of(LAPSE), 1, GENESIS)
     members = json.loads(line)
     jsonschema.validate(members, json.loads(SCHEMA.read_text()))
     told = ("kind", "time", "ended_at", "what", "about", "identity_id", "task_id", "approval_id", "fact_traceparent")
@@ -84,7 +84,7 @@ def test_its_line_is_as_the_schema_says() -> None:
 @pytest.mark.parametrize("what", list(Lapse))
 def test_the_schema_knows_everything_that_lapses(what: Lapse) -> None:
     """So that no line of ours is refused by who reads by it."""
-    line, _ = line_of(replace(LAPSE, what=what), 1, GENESIS)
+    line, _ = line_of(body_of(replace(LAPSE, what=what)), 1, GENESIS)
     jsonschema.validate(json.loads(line), json.loads(SCHEMA.read_text()))
 
 
@@ -124,7 +124,7 @@ def test_lapses_are_counted_by_what_ended() -> None:
 
 def test_people_read_what_ended_and_whose_it_was() -> None:
     """With the instant at which it did."""
-    line, _ = line_of(LAPSE, 7, GENESIS)
+    line, _ = line_of(body_of(LAPSE), 7, GENESIS)
     console = Console(width=200, color_system=None)
     with console.capture() as captured:
         console.print(record_line(json.loads(line)))

@@ -19,7 +19,7 @@ from pdp.core.reasons import Code, Denial
 from pdp.core.snapshot import Snapshot
 from pdp.evidence.line.masking import Masking, MaskRule
 from pdp.evidence.line.masking_key import MASKING_KEY, MaskingKey, load_key, make_key
-from pdp.evidence.line.record_json import GENESIS, line_of
+from pdp.evidence.line.record_json import GENESIS, body_of, line_of
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.trace import TraceContext
 from pdp.evidence.trouble import MaskingKeyError
@@ -58,7 +58,7 @@ class Masked:
 
     def line(self, record: DecisionRecord) -> dict[str, Any]:
         """Return the members of a record's line, which is as the schema says."""
-        line: dict[str, Any] = json.loads(line_of(record, 1, GENESIS, self.masking.applied)[0])
+        line: dict[str, Any] = json.loads(line_of(body_of(record, self.masking.applied), 1, GENESIS)[0])
         jsonschema.validate(line, json.loads(SCHEMA.read_text()))
         return line
 
@@ -122,7 +122,7 @@ def test_properties_are_masked_as_the_context_is(tmp_path: Path, root: str) -> N
 def test_what_no_path_names_is_as_without_masks(tmp_path: Path) -> None:
     """To the byte."""
     told, record = Masked(tmp_path, "context.phone", "action_properties"), recorded(asked())
-    assert line_of(record, 1, GENESIS, told.masking.applied) == line_of(record, 1, GENESIS)
+    assert line_of(body_of(record, told.masking.applied), 1, GENESIS) == line_of(body_of(record), 1, GENESIS)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_reasons_of_what_is_not_masked_keep_their_words(tmp_path: Path) -> None:
 def test_masks_that_were_not_started_let_nothing_out() -> None:
     """Without a key there is no digest, so the attributes are left out."""
     masking = Masking([MaskRule(attributes=["context.email"])])
-    line = json.loads(line_of(recorded(asked()), 1, GENESIS, masking.applied)[0])
+    line = json.loads(line_of(body_of(recorded(asked()), masking.applied), 1, GENESIS)[0])
     assert ("context" in line["request"], line["omitted"]) == (False, "'masking has not been started'")
 
 

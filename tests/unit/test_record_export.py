@@ -14,7 +14,7 @@ from pdp.cli import record_filters
 from pdp.cli.record_export import COLUMNS, ExportFormat, exported
 from pdp.core.model import Drop, FactKind, Instant, Put, Task
 from pdp.evidence.index.query import RecordKind, RecordOutcome
-from pdp.evidence.line.record_json import GENESIS, line_of
+from pdp.evidence.line.record_json import GENESIS, body_of, line_of
 from pdp.evidence.ocsf import events_of
 from pdp.evidence.record import (
     AdministrationOutcome,
@@ -54,7 +54,7 @@ ALL: list[AnyRecord] = [allow(1), deny(2), REFUSED, LAPSED, CHANGED, LifecycleRe
 
 def line(record: AnyRecord) -> bytes:
     """Return a record's line, without line feed."""
-    return line_of(record, 1, GENESIS)[0].removesuffix(b"\n")
+    return line_of(body_of(record), 1, GENESIS)[0].removesuffix(b"\n")
 
 
 @pytest.mark.parametrize("record", ALL, ids=lambda record: type(record).__name__)

@@ -18,7 +18,7 @@ from pdp.core.policy.rules import PolicySet
 from pdp.core.reasons import Code
 from pdp.core.scope import IdentityScope
 from pdp.evidence.line.decision_json import ReasonJson, RequestJson
-from pdp.evidence.line.record_json import GENESIS, line_of
+from pdp.evidence.line.record_json import GENESIS, body_of, line_of
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.replay.past import Past
 from pdp.evidence.replay.recorded import RecordedDecision, decision_in, request_of
@@ -160,7 +160,7 @@ def test_whom_a_caller_may_ask_about_is_on_record() -> None:
         started_at=NOW,
         ended_at=NOW,
     )
-    line, _ = line_of(record, 1, GENESIS)
+    line, _ = line_of(body_of(record), 1, GENESIS)
 
     jsonschema.validate(json.loads(line), json.loads(SCHEMA.read_text()))
     one = decision_in(line)

@@ -19,7 +19,7 @@ from pdp.core.snapshot import Snapshot
 from pdp.doors.call import Call
 from pdp.doors.decision_point import DecisionPoint
 from pdp.doors.shadow import Shadow
-from pdp.evidence.line.record_json import GENESIS, line_of
+from pdp.evidence.line.record_json import GENESIS, body_of, line_of
 from pdp.evidence.memory import MemoryEvidence
 from pdp.evidence.telemetry import names
 from pdp.evidence.telemetry.tally import Tally
@@ -64,7 +64,7 @@ class Beside:
 
     def line(self) -> dict[str, object]:
         """Return the last decision as it is on disk."""
-        line, _ = line_of(self.evidence.records[-1], 1, GENESIS)
+        line, _ = line_of(body_of(self.evidence.records[-1]), 1, GENESIS)
         return dict(json.loads(line))
 
 

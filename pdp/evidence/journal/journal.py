@@ -1,6 +1,6 @@
 """The journal: every decision and change, in order, on disk, each line bound to the one before.
 
-Rule 1: the event loop only queues; one thread encodes, hashes, writes and syncs.
+Rule 1: the event loop encodes what a decision says and queues it; one thread chains, writes and syncs.
 Rule 2: memory is bounded: a full buffer refuses a record, it never drops one.
 Rule 3: what had to be given up (closing with a broken disk) is counted and said.
 """
@@ -24,10 +24,10 @@ from msgspec import Struct
 from pdp.core.model import Attributes, Instant
 from pdp.evidence.journal.disk import Disk, LocalDisk
 from pdp.evidence.journal.journal_end import find_end
-from pdp.evidence.journal.journal_writer import Durable, JournalWriter, Ledger
+from pdp.evidence.journal.journal_writer import Entry, JournalWriter, Ledger
 from pdp.evidence.journal.segment_log import SegmentLog
-from pdp.evidence.line.record_json import Mask
-from pdp.evidence.record import AnyRecord, LifecycleRecord
+from pdp.evidence.line.record_json import Mask, body_of
+from pdp.evidence.record import AnyRecord, DecisionRecord, LifecycleRecord
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError, JournalLockedError
 
 _LOG = logging.getLogger(__name__)
@@ -109,14 +109,14 @@ class Journal:
 
         `on_written` gets each record once, on the writer thread, when it is certain to count; it must not raise.
         `on_ended` is called when nothing is written any more and the directory still locked, on a thread that may wait.
-        `mask` takes from a line what must not be on record, on the same thread.
+        `mask` takes from a decision what must not be on record, on the event loop's thread.
         """
         self._directory = directory
         self._on_written = on_written
         self._ledger = Ledgers() if ledger is None else ledger
         self._on_ended = on_ended
         self._disk = LocalDisk() if disk is None else disk
-        self._mask = mask
+        self._encode = partial(body_of, mask=mask)
         self._max_buffered = max_buffered
         self._segment_bytes = segment_bytes
         self._flush_interval_s = flush_interval_s
@@ -144,10 +144,12 @@ class Journal:
         except BaseException:
             self._unlock()
             raise
-        self._log = SegmentLog(self._directory, self._disk, self._segment_bytes, end, self._mask)
+        self._log = SegmentLog(self._directory, self._disk, self._segment_bytes, end)
         outcome = _Outcome(self._loop, self._on_written, self._waiters, self._admit)
         interval, wall = self._flush_interval_s, self._wall
-        self._writer = JournalWriter(self._log, outcome, self._ledger, flush_interval_s=interval, wall=wall)
+        self._writer = JournalWriter(
+            self._log, outcome, self._ledger, self._encode, flush_interval_s=interval, wall=wall
+        )
         self._writer.start()
         if repair is not None:
             _LOG.warning("segment `%s` had a torn end of %d bytes", repair.segment, repair.torn_bytes)
@@ -169,7 +171,7 @@ class Journal:
         if durable:
             return self._append_durable(record)
         self._appended += 1
-        writer.queue.append(record)
+        writer.queue.append(self._entry(record))
         if writer.idle:
             writer.wake.set()
         return None
@@ -237,10 +239,19 @@ class Journal:
             future.set_exception(_unavailable(writer.trouble.error if writer.trouble is not None else ""))
             return future
         self._appended += 1
-        writer.queue.append(Durable(record, future))
+        writer.queue.append(self._entry(record, future))
         writer.durables += 1
         writer.wake.set()
         return future
+
+    def _entry(self, record: AnyRecord, written: Future[None] | None = None) -> Entry:
+        """Return the entry of a record.
+
+        A decision is encoded here and now: what it is made of is in the processor's caches, and a body is a third of
+        the work it would be on the other thread, which shares the interpreter's lock. A change may be large, and its
+        facts were written long ago.
+        """
+        return Entry(record, self._encode(record) if type(record) is DecisionRecord else b"", written)
 
     def _held(self) -> int:
         return self._appended - self._writer.released
@@ -250,16 +261,15 @@ class Journal:
         writer = self._writer
         with contextlib.suppress(IndexError):  # the writer may empty any of them at any time
             if writer.unsynced:
-                return self._age(writer.unsynced[0].records[0])
+                return self._age(writer.unsynced[0].entries[0])
             if writer.kept:
                 return self._age(writer.kept[0])
             if writer.queue:
-                queued = writer.queue[0]
-                return self._age(queued.record if isinstance(queued, Durable) else queued)
+                return self._age(writer.queue[0])
         return 0.0
 
-    def _age(self, record: AnyRecord) -> float:
-        return max(self._wall() - record.at, 0) / 1e9
+    def _age(self, entry: Entry) -> float:
+        return max(self._wall() - entry.record.at, 0) / 1e9
 
     def _next_release(self) -> Future[None]:
         future: Future[None] = self._loop.create_future()

@@ -16,7 +16,7 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -37,14 +37,14 @@ _FIRST_BACKOFF_S = 0.02
 _LAST_BACKOFF_S = 1.0
 
 
-class Durable(Struct, frozen=True):
-    """A record somebody waits for."""
+class Entry(Struct):
+    """A record on its way to the disk."""
 
     record: AnyRecord
-    written: Future[None]
-
-
-Queued: TypeAlias = AnyRecord | Durable
+    body: bytes = b""
+    """What it says, where that is encoded already."""
+    written: Future[None] | None = None
+    """Whoever waits for it; None: nobody does, it is not durable."""
 
 
 class Ledger(Protocol):
@@ -82,15 +82,23 @@ class Outcome(Protocol):
 class Batch(Struct):
     """Records that are written together."""
 
-    records: list[AnyRecord]
-    waiting: dict[int, Future[None]]
-    """By position in `records`: the durable ones."""
+    entries: list[Entry]
     settled: bool = False
 
     @property
-    def buffered(self) -> list[AnyRecord]:
-        """The records nobody waits for."""
-        return [record for number, record in enumerate(self.records) if number not in self.waiting]
+    def records(self) -> list[AnyRecord]:
+        """All of them."""
+        return [entry.record for entry in self.entries]
+
+    @property
+    def waiting(self) -> list[Future[None]]:
+        """Those who wait for the durable ones."""
+        return [entry.written for entry in self.entries if entry.written is not None]
+
+    @property
+    def buffered(self) -> list[Entry]:
+        """The entries nobody waits for."""
+        return [entry for entry in self.entries if entry.written is None]
 
 
 class Trouble(Struct):
@@ -110,13 +118,17 @@ class JournalWriter:
         log: SegmentLog,
         outcome: Outcome,
         ledger: Ledger,
+        encode: Callable[[AnyRecord], bytes],
         *,
         flush_interval_s: float,
         wall: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Write to `log`; buffered records reach the disk at most `flush_interval_s` after they are written."""
-        self.queue: deque[Queued] = deque()
+        """Write to `log`; buffered records reach the disk at most `flush_interval_s` after they are written.
+
+        `encode` returns the body of a record that was queued without.
+        """
+        self.queue: deque[Entry] = deque()
         self.durables = 0
         """Durable records ever queued; counted by the event loop."""
         self.released = 0
@@ -127,12 +139,13 @@ class JournalWriter:
         self.trouble: Trouble | None = None
         self.errors = 0
         self.last_sync_s = 0.0
-        self.kept: deque[AnyRecord] = deque()
+        self.kept: deque[Entry] = deque()
         self.unsynced: list[Batch] = []
         self._taken = 0
         self._log = log
         self._outcome = outcome
         self._ledger = ledger
+        self._encode = encode
         self._flush_interval_s = flush_interval_s
         self._wall = wall
         self._monotonic = monotonic
@@ -192,7 +205,7 @@ class JournalWriter:
             batch = self._next_batch()
             if batch is not None:
                 self.unsynced.append(batch)
-                self._log.write(batch.records)
+                self._log.write(map(self._body, batch.entries))
             if self._must_sync():
                 self._sync()
         except OSError as error:
@@ -204,23 +217,19 @@ class JournalWriter:
 
     def _next_batch(self) -> Batch | None:
         if self.trouble is not None:
-            self._log.write([self._recovery(self.trouble)])
+            self._log.write([self._encode(self._recovery(self.trouble))])
         if self.kept:
-            return Batch([self.kept.popleft() for _ in range(min(BATCH, len(self.kept)))], {}, settled=True)
+            return Batch([self.kept.popleft() for _ in range(min(BATCH, len(self.kept)))], settled=True)
         return self._take() if self.queue else None
 
     def _take(self) -> Batch:
         """Return the oldest records of the queue."""
-        batch = Batch([], {})
-        for _ in range(min(BATCH, len(self.queue))):
-            queued = self.queue.popleft()
-            if isinstance(queued, Durable):
-                self._taken += 1
-                batch.waiting[len(batch.records)] = queued.written
-                batch.records.append(queued.record)
-            else:
-                batch.records.append(queued)
+        batch = Batch([self.queue.popleft() for _ in range(min(BATCH, len(self.queue)))])
+        self._taken += len(batch.waiting)
         return batch
+
+    def _body(self, entry: Entry) -> bytes:
+        return entry.body or self._encode(entry.record)
 
     def _must_sync(self) -> bool:
         if self.trouble is not None or self._give_up_at is not None or any(batch.waiting for batch in self.unsynced):
@@ -234,9 +243,9 @@ class JournalWriter:
         self.last_sync_s, self._flush_at = ended - started, ended + self._flush_interval_s
         self._recovered()
         batches, self.unsynced = self.unsynced, []
-        self._release(sum(len(batch.records) for batch in batches))
+        self._release(sum(len(batch.entries) for batch in batches))
         for batch in batches:
-            self._outcome.written(tuple(batch.waiting.values()))
+            self._outcome.written(batch.waiting)
             self._ledger.count(batch.records)
             self._settle(batch)
         self._ledger.counted(self._log.synced.sequence)
@@ -249,7 +258,7 @@ class JournalWriter:
         self.errors += 1
         self._begin_trouble(reason)
         batches, self.unsynced = self.unsynced, []
-        self.kept.extendleft(record for batch in reversed(batches) for record in reversed(batch.buffered))
+        self.kept.extendleft(entry for batch in reversed(batches) for entry in reversed(batch.buffered))
         for batch in batches:
             self._refuse(batch)
         self._keep_queue()
@@ -267,14 +276,14 @@ class JournalWriter:
 
     def _refuse(self, batch: Batch) -> None:
         """Tell those who wait for a record of the batch, and settle the others."""
-        futures = tuple(batch.waiting.values())
+        futures = batch.waiting
         self._release(len(futures))
         if futures and self.trouble is not None:
             self._outcome.failed(futures, self.trouble.error)
-        self._settle(Batch(batch.buffered, {}, settled=batch.settled))
+        self._settle(Batch(batch.buffered, settled=batch.settled))
 
     def _settle(self, batch: Batch) -> None:
-        if not batch.settled and batch.records:
+        if not batch.settled and batch.entries:
             batch.settled = True
             self._outcome.settled(batch.records)
 

@@ -9,29 +9,26 @@ Used by one thread at a time.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from pdp.evidence.journal.disk import Disk, SegmentFile
 from pdp.evidence.journal.segments import ChainEnd, segment_path
-from pdp.evidence.line.record_json import Mask, line_of
-from pdp.evidence.record import AnyRecord
+from pdp.evidence.line.record_json import line_of
 
 _SLICE = 64
-"""Records encoded between two writes: a write lets the event loop in, so this bounds how long it waits."""
+"""Records between two writes: a write lets the event loop in, so this bounds how long it waits."""
 
 
 class SegmentLog:
     """Appends records to the last segment. Every method may raise OSError; then call `roll_back`."""
 
-    def __init__(
-        self, directory: Path, disk: Disk, segment_bytes: int, end: ChainEnd, mask: Mask | None = None
-    ) -> None:
+    def __init__(self, directory: Path, disk: Disk, segment_bytes: int, end: ChainEnd) -> None:
         """Go on from `end`; a segment past `segment_bytes` is left at the next `rotate`."""
         self._directory = directory
         self._disk = disk
         self._segment_bytes = segment_bytes
-        self._mask = mask
         self._file: SegmentFile | None = None
         self._end = self._synced = end
         self._astray = False
@@ -46,12 +43,13 @@ class SegmentLog:
         """Up to where a power cut loses nothing."""
         return self._synced
 
-    def write(self, records: Sequence[AnyRecord]) -> None:
-        """Append, without waiting for the disk."""
+    def write(self, bodies: Iterable[bytes]) -> None:
+        """Append records, given by their bodies, without waiting for the disk."""
         if self._astray:
             self.roll_back()
-        for start in range(0, len(records), _SLICE):
-            self._write_slice(records[start : start + _SLICE])
+        left = iter(bodies)
+        while some := list(islice(left, _SLICE)):
+            self._append(some)
 
     def sync(self) -> None:
         """Return once all that was written survives a power cut."""
@@ -81,12 +79,12 @@ class SegmentLog:
         """Give the file back."""
         self._close_file()
 
-    def _write_slice(self, records: Sequence[AnyRecord]) -> None:
+    def _append(self, bodies: Sequence[bytes]) -> None:
         sequence, hash_ = self._end.sequence, self._end.hash
         lines = []
-        for record in records:
+        for body in bodies:
             sequence += 1
-            line, hash_ = line_of(record, sequence, hash_, self._mask)
+            line, hash_ = line_of(body, sequence, hash_)
             lines.append(line)
         data = b"".join(lines)
         self._open_file().append(data)

@@ -12,13 +12,10 @@ from pdp.evidence.trace import TraceContext, parse_traceparent
 class AdministrationJson(Struct, frozen=True, omit_defaults=True, gc=False):
     """The line of an administrative call that changed nothing."""
 
-    v: int
-    seq: int
     kind: str
     time: str
     method: str
     outcome: str
-    prev: str
     actor: str = ""
     role: str = ""
     rule: str = ""
@@ -28,17 +25,14 @@ class AdministrationJson(Struct, frozen=True, omit_defaults=True, gc=False):
     parent_span_id: str = ""
 
 
-def administration_json(record: AdministrationRecord, version: int, sequence: int, previous: str) -> AdministrationJson:
-    """Return the line of an administrative call, not yet hashed."""
+def administration_json(record: AdministrationRecord) -> AdministrationJson:
+    """Return the members of the line of an administrative call."""
     caller = parse_traceparent(record.traceparent) or TraceContext("", "")
     return AdministrationJson(
-        version,
-        sequence,
         "administration",
         instant_text(record.at),
         record.method,
         record.outcome.value,
-        previous,
         record.actor,
         record.role,
         record.rule,

@@ -7,11 +7,10 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pdp.core.decision import Allow, Decision
+from pdp.core.decision import Allow, Decision, Found, Grant
 from pdp.core.model import NO_ATTRIBUTES, Attributes, Credential, Instant, Request
 from pdp.core.reasons import Denial
 from pdp.evidence.instants import instant_text
-from pdp.evidence.record import DecisionRecord
 
 
 class CredentialJson(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -81,9 +80,8 @@ class BasisJson(NamedTuple):
     entitlement_id: str = ""
 
 
-def basis_of(record: DecisionRecord) -> BasisJson:
-    """Return the ids of what the decision was traced to; of a fact not found, the id the request asked for."""
-    basis, request = record.decision.basis, record.request
+def basis_of(request: Request, basis: Grant | Found) -> BasisJson:
+    """Return the ids of what a request was traced to; of a fact not found, the id the request asked for."""
     identity, session, task = basis.identity, basis.session, basis.task
     approval, entitlement = basis.approval, basis.entitlement
     return BasisJson(

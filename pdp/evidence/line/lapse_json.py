@@ -11,14 +11,11 @@ from pdp.evidence.record import LapseRecord
 class LapseJson(Struct, frozen=True, omit_defaults=True, gc=False):
     """The line of a lapse."""
 
-    v: int
-    seq: int
     kind: str
     time: str
     ended_at: str
     what: str
     about: str
-    prev: str
     trace_id: str
     span_id: str
     identity_id: str = ""
@@ -27,17 +24,14 @@ class LapseJson(Struct, frozen=True, omit_defaults=True, gc=False):
     fact_traceparent: str = ""
 
 
-def lapse_json(record: LapseRecord, version: int, sequence: int, previous: str) -> LapseJson:
-    """Return the line of a lapse, not yet hashed."""
+def lapse_json(record: LapseRecord) -> LapseJson:
+    """Return the members of the line of a lapse."""
     return LapseJson(
-        version,
-        sequence,
         "lapse",
         instant_text(record.at),
         instant_text(record.ended_at),
         record.what.value,
         record.about,
-        previous,
         record.trace.trace_id,
         record.trace.span_id,
         record.identity,

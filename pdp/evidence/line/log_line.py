@@ -13,7 +13,12 @@ def decision_log_line(record: DecisionRecord) -> dict[str, Attribute]:
 
     Without context and properties: they may be large, and logs travel further than the journal.
     """
-    decision, request, basis, trace = record.decision, record.request, basis_of(record), record.trace
+    decision, request, basis, trace = (
+        record.decision,
+        record.request,
+        basis_of(record.request, record.decision.basis),
+        record.trace,
+    )
     line: dict[str, Attribute] = {
         "event": "decision",
         "outcome": "allow" if isinstance(decision, Allow) else "deny",

@@ -1,6 +1,6 @@
 """Masking: values that must not be in evidence are replaced by digests before anything is written.
 
-Rule 1: it is done on the journal writer's thread, where a record becomes a line; what is masked reaches no disk.
+Rule 1: it is done where a decision becomes the body of a line; what is masked reaches no disk.
 Rule 2: in doubt a value is masked: a `when` that cannot be evaluated masks.
 Rule 3: no other member of the line quotes what is masked.
 """
@@ -134,7 +134,7 @@ def _beneath(trees: Sequence[_Tree], step: str) -> list[_Tree]:
 
 
 class Masking:
-    """Masks the lines of one journal; used by its writer's thread, once started."""
+    """Masks the lines of one journal."""
 
     def __init__(self, rules: Sequence[MaskRule]) -> None:
         """Compile rules, about which there must be no complaints."""

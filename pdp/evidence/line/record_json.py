@@ -3,6 +3,8 @@
 Rule 1: `hash` is the last member; it is the SHA-256 of the line's bytes without that member (and without the line
 feed). `prev` is the hash of the line before and is inside what is hashed: that is the chain.
 Rule 2: members are added, never renamed, retyped or reused; members that say nothing are left out.
+Rule 3: what a record says is its body, whose bytes do not depend on where it comes to stand; `v`, `seq` and `prev`
+stand before it and `hash` behind. So a body is encoded once, wherever that costs least.
 """
 
 from __future__ import annotations
@@ -58,8 +60,6 @@ _HASH_TAIL = len(_HASH_MEMBER) + 64 + len(b'"}')
 class DecisionJson(Struct, frozen=True, omit_defaults=True, gc=False):
     """The line of a decision."""
 
-    v: int
-    seq: int
     kind: str
     time: str
     decision_id: str
@@ -73,7 +73,6 @@ class DecisionJson(Struct, frozen=True, omit_defaults=True, gc=False):
     evaluated_at: str
     durable: bool
     duration_ns: int
-    prev: str
     parent_span_id: str = ""
     caller: str = ""
     policy_version: str = ""
@@ -105,14 +104,11 @@ class DecisionJson(Struct, frozen=True, omit_defaults=True, gc=False):
 class ChangeJson(Struct, frozen=True, omit_defaults=True, gc=False):
     """The line of a change."""
 
-    v: int
-    seq: int
     kind: str
     time: str
     revision: int
     changes: tuple[dict[str, Attribute], ...]
     actor: str
-    prev: str
     reason: str = ""
     method: str = ""
     trace_id: str = ""
@@ -126,37 +122,39 @@ class ChangeJson(Struct, frozen=True, omit_defaults=True, gc=False):
 class LifecycleJson(Struct, frozen=True, omit_defaults=True, gc=False):
     """The line of an event."""
 
-    v: int
-    seq: int
     kind: str
     time: str
     name: str
-    prev: str
     attributes: Attributes = NO_ATTRIBUTES
 
 
 Document: TypeAlias = DecisionJson | ChangeJson | AdministrationJson | LapseJson | LifecycleJson
-"""A line's members, but for its hash."""
+"""What a record says, member by member."""
 
 Mask: TypeAlias = Callable[[DecisionJson], DecisionJson]
-"""Returns a line without what must not be on record; may raise TypeError or ValueError."""
+"""Returns what a record says without what must not be on record; may raise TypeError or ValueError."""
 
 
-def line_of(record: AnyRecord, sequence: int, previous: str, mask: Mask | None = None) -> tuple[bytes, str]:
-    """Return the line, line feed included, and its hash.
+def body_of(record: AnyRecord, mask: Mask | None = None) -> bytes:
+    """Return what a record says, for `line_of`.
 
     What cannot be said in JSON (a lone surrogate, a value of no JSON type) neither stops the journal nor is lost
     without a word: a decision is written without context and properties, any other record as `record_unwritable`.
     """
     try:
-        document = document_of(record, sequence, previous)
+        document = document_of(record)
         if mask is not None and isinstance(document, DecisionJson):
             document = mask(document)
-        body = _ENCODE(document)
+        return _ENCODE(document)
     except _UNSAYABLE as error:
-        body = _reduced(record, sequence, previous, ascii(str(error)), mask)
-    hash_ = hashlib.sha256(body).hexdigest()
-    return b'%b,"hash":"%b"}\n' % (body[:-1], hash_.encode()), hash_
+        return _reduced(record, ascii(str(error)), mask)
+
+
+def line_of(body: bytes, sequence: int, previous: str) -> tuple[bytes, str]:
+    """Return the line of a body at its place in the chain, line feed included, and its hash."""
+    said = b'{"v":%d,"seq":%d,"prev":"%b",%b' % (SCHEMA_VERSION, sequence, previous.encode(), body[1:])
+    hash_ = hashlib.sha256(said).hexdigest()
+    return b'%b,"hash":"%b"}\n' % (said[:-1], hash_.encode()), hash_
 
 
 def hash_of(line: bytes) -> tuple[str, str]:
@@ -169,67 +167,64 @@ def hash_of(line: bytes) -> tuple[str, str]:
     return claimed, hashlib.sha256(line[:-_HASH_TAIL] + b"}").hexdigest()
 
 
-def document_of(record: AnyRecord, sequence: int, previous: str) -> Document:
-    """Return the members of a record's line."""
+def document_of(record: AnyRecord) -> Document:
+    """Return what a record says, member by member."""
     if isinstance(record, DecisionRecord):
-        return _decision(record, sequence, previous)
+        return _decision(record)
     if isinstance(record, ChangeRecord):
-        return _change(record, sequence, previous)
+        return _change(record)
     if isinstance(record, AdministrationRecord):
-        return administration_json(record, SCHEMA_VERSION, sequence, previous)
+        return administration_json(record)
     if isinstance(record, LapseRecord):
-        return lapse_json(record, SCHEMA_VERSION, sequence, previous)
-    name, time, attributes = record.name, instant_text(record.at), record.attributes
-    return LifecycleJson(SCHEMA_VERSION, sequence, "lifecycle", time, name, previous, attributes)
+        return lapse_json(record)
+    return LifecycleJson("lifecycle", instant_text(record.at), record.name, record.attributes)
 
 
-def _decision(record: DecisionRecord, sequence: int, previous: str) -> DecisionJson:
-    decision, trace, basis = record.decision, record.trace, basis_of(record)
+def _decision(record: DecisionRecord) -> DecisionJson:
+    """Return the members of a decision; this is on the request path."""
+    decision, trace, request, basis = record.decision, record.trace, record.request, record.decision.basis
+    ids = basis_of(request, basis)
     return DecisionJson(
-        SCHEMA_VERSION,
-        sequence,
         "decision",
         instant_text(record.started_at),
         record.decision_id,
         trace.trace_id,
         trace.span_id,
         record.method,
-        request_json(record.request),
+        request_json(request),
         "allow" if isinstance(decision, Allow) else "deny",
-        reasons_json(decision, basis),
+        reasons_json(decision, ids),
         decision.revision,
         instant_text(decision.evaluated_at),
         decision.durable,
         max(record.ended_at - record.started_at, 0),
-        previous,
         trace.parent_span_id,
         record.caller,
         decision.policy_version,
         decision.policies,
-        *basis,
+        *ids,
         instant_text(decision.valid_until) if isinstance(decision, Allow) else None,
         optional_text(decision.reconsider_at) if isinstance(decision, Deny) else None,
         uses_json(decision) if isinstance(decision, Allow) and record.counts_use else None,
-        caller_may_ask=None if record.request.caller is None else record.request.caller.may_ask.patterns,
-        shadow=None if record.shadow is None else shadow_json(record.shadow, basis),
-        identity_kind="" if decision.basis.identity is None else decision.basis.identity.kind.value,
-        approval_kind="" if decision.basis.approval is None else decision.basis.approval.kind.value,
-        sampled=trace.sampled,
-        links=links_of(decision) if has_span(record) else (),
+        "",
+        None if request.caller is None else request.caller.may_ask.patterns,
+        None if record.shadow is None else shadow_json(record.shadow, ids),
+        (),
+        "" if basis.identity is None else basis.identity.kind,
+        "" if basis.approval is None else basis.approval.kind,
+        trace.sampled,
+        links_of(decision) if has_span(record) else (),
     )
 
 
-def _change(record: ChangeRecord, sequence: int, previous: str) -> ChangeJson:
+def _change(record: ChangeRecord) -> ChangeJson:
     trace = trace_of(record) or TraceContext("", "")
     return ChangeJson(
-        SCHEMA_VERSION,
-        sequence,
         "change",
         instant_text(record.at),
         record.revision,
         tuple(change_json(change) for change in record.changes),
         record.actor,
-        previous,
         record.reason,
         record.method,
         trace.trace_id,
@@ -246,11 +241,11 @@ def trace_of(record: ChangeRecord) -> TraceContext | None:
     return record.trace if record.trace is not None else parse_traceparent(record.traceparent)
 
 
-def _reduced(record: AnyRecord, sequence: int, previous: str, error: str, mask: Mask | None) -> bytes:
+def _reduced(record: AnyRecord, error: str, mask: Mask | None) -> bytes:
     """Return the body of what is left of a record: above all its uses, which limits count on."""
     if isinstance(record, DecisionRecord):
         with contextlib.suppress(*_UNSAYABLE):
-            document = _decision(record, sequence, previous)
+            document = _decision(record)
             request = replace(
                 document.request,
                 context=NO_ATTRIBUTES,
@@ -260,7 +255,7 @@ def _reduced(record: AnyRecord, sequence: int, previous: str, error: str, mask: 
             )
             left = replace(document, request=request, omitted=error)
             return _ENCODE(left if mask is None else mask(left))
-    return _ENCODE(document_of(_unwritable(record, error), sequence, previous))
+    return _ENCODE(document_of(_unwritable(record, error)))
 
 
 def _unwritable(record: AnyRecord, error: str) -> LifecycleRecord:

@@ -20,7 +20,7 @@ from pdp.core.reasons import Code
 from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.journal.segments import first_sequence_of, open_segment, segments_of
 from pdp.evidence.line.decision_json import ReasonJson
-from pdp.evidence.line.record_json import GENESIS, line_of
+from pdp.evidence.line.record_json import GENESIS, body_of, line_of
 from pdp.evidence.record import COUNTS_NO_USE, DecisionRecord
 from pdp.evidence.replay.past import History, Past, Policies
 from pdp.evidence.replay.recorded import RecordedDecision, decision_in, read_decision, request_of
@@ -176,5 +176,5 @@ def _answer(recorded: RecordedDecision, request: Request, decision: Decision) ->
         started_at=decision.evaluated_at,
         ended_at=decision.evaluated_at,
     )
-    line, _ = line_of(record, recorded.seq, GENESIS)
+    line, _ = line_of(body_of(record), recorded.seq, GENESIS)
     return read_decision(line)

@@ -37,8 +37,8 @@ _DECODERS: Mapping[str, msgspec.json.Decoder[Document]] = {
 
 
 def told_by_record(record: AnyRecord) -> Document:
-    """Return what the record's line will say, but for its place in the journal."""
-    return document_of(record, 0, "")
+    """Return what the record's line says."""
+    return document_of(record)
 
 
 def told_by_line(line: bytes) -> Document:
