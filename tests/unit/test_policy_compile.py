@@ -196,10 +196,10 @@ def test_a_usual_ticket_form_is_taken(form: str) -> None:
 
 
 def test_the_content_version_does_not_depend_on_order() -> None:
-    """Neither of policies nor of patterns nor of conditions; nor on descriptions."""
+    """Neither of policies nor of patterns; nor on descriptions."""
     a, b = WrittenCondition("a", "context.a == 1"), WrittenCondition("b", "context.b == 1")
     one = compiled(WrittenPolicy("one", MATCH, deny=(a, b), description="about"))
-    same = compiled(WrittenPolicy("one", MATCH, deny=(b, a)))
+    same = compiled(WrittenPolicy("one", MATCH, deny=(a, b)))
     two = compiled(
         WrittenPolicy("two", WrittenMatch(ActionScope(["a", "b"]), ResourceScope(["x:y", "x:z"])), deny=(a,))
     )
@@ -207,6 +207,13 @@ def test_the_content_version_does_not_depend_on_order() -> None:
         WrittenPolicy("two", WrittenMatch(ActionScope(["b", "a"]), ResourceScope(["x:z", "x:y"])), deny=(a,))
     )
     assert content_version([one, two]) == content_version([same_two, same])
+
+
+def test_the_content_version_depends_on_the_order_of_conditions() -> None:
+    """It is the order of the reasons, so a decision computed again under the other order would differ."""
+    a, b = WrittenCondition("a", "context.a == 1"), WrittenCondition("b", "context.b == 1")
+    orders = [WrittenPolicy("one", MATCH, deny=order) for order in ((a, b), (b, a))]
+    assert len({content_version([compiled(order)]) for order in orders}) == 2
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,10 @@ def _approval(written: WrittenPolicy, ticket: re.Pattern[str] | None) -> Approva
 
 
 def _canonical(policy: Policy) -> dict[str, object]:
-    """Return what the policy says as JSON values, with everything whose order means nothing sorted."""
+    """Return what the policy says as JSON values, with everything whose order means nothing sorted.
+
+    The order of conditions is that of the reasons they give.
+    """
     approval = policy.approval
     asked = None
     if approval is not None:
@@ -287,8 +290,8 @@ def _canonical(policy: Policy) -> dict[str, object]:
         "actions": sorted(set(policy.actions)),
         "resources": sorted(set(policy.resources)),
         "approval": asked,
-        "requirements": sorted([condition.name, condition.program.source] for condition in policy.requirements),
-        "denials": sorted([condition.name, condition.program.source] for condition in policy.denials),
+        "requirements": [[condition.name, condition.program.source] for condition in policy.requirements],
+        "denials": [[condition.name, condition.program.source] for condition in policy.denials],
         "limits": msgspec.to_builtins(policy.limits),
         "obligations": sorted(obligations, key=lambda item: json.dumps(item, sort_keys=True)),
         "durable": policy.durable,

@@ -1,6 +1,7 @@
 """The journal: every decision and change, in order, on disk, each line bound to the one before.
 
-Rule 1: the event loop encodes what a decision says and queues it; one thread chains, writes and syncs.
+Rule 1: answers do not wait for encoding, but for the disk where they are durable: the event loop encodes decisions once
+their answers are on their way, and one thread chains, writes and syncs.
 Rule 2: memory is bounded: a full buffer refuses a record, it never drops one.
 Rule 3: what had to be given up (closing with a broken disk) is counted and said.
 """
@@ -122,6 +123,8 @@ class Journal:
         self._flush_interval_s = flush_interval_s
         self._wall = wall
         self._appended = 0
+        self._fresh: list[AnyRecord] = []
+        """Recorded since the event loop's last turn, and not encoded yet."""
         self._lost = 0
         self._closed = False
         self._waiters: deque[Future[None]] = deque()
@@ -171,9 +174,9 @@ class Journal:
         if durable:
             return self._append_durable(record)
         self._appended += 1
-        writer.queue.append(self._entry(record))
-        if writer.idle:
-            writer.wake.set()
+        if not self._fresh:
+            self._loop.call_soon(self._queue_fresh)
+        self._fresh.append(record)
         return None
 
     async def room(self, timeout_s: float) -> bool:
@@ -215,6 +218,7 @@ class Journal:
         if self._log is None or self._closed:
             return 0
         self._closed = True
+        self._queue_fresh()
         self._writer.stop(timeout_s)
         # A disk that hangs in a sync cannot be interrupted; the thread is a daemon, so the process can still end.
         ended = await asyncio.to_thread(self._writer.join, timeout_s + 0.5)
@@ -239,19 +243,30 @@ class Journal:
             future.set_exception(_unavailable(writer.trouble.error if writer.trouble is not None else ""))
             return future
         self._appended += 1
+        self._queue_fresh()
         writer.queue.append(self._entry(record, future))
         writer.durables += 1
         writer.wake.set()
         return future
 
+    def _queue_fresh(self) -> None:
+        """Hand over what nobody waits for, in its order."""
+        fresh, self._fresh = self._fresh, []
+        self._writer.queue.extend(map(self._entry, fresh))
+        if fresh and self._writer.idle:
+            self._writer.wake.set()
+
     def _entry(self, record: AnyRecord, written: Future[None] | None = None) -> Entry:
         """Return the entry of a record.
 
-        A decision is encoded here and now: what it is made of is in the processor's caches, and a body is a third of
-        the work it would be on the other thread, which shares the interpreter's lock. A change may be large, and its
-        facts were written long ago.
+        A decision is encoded here: all that it is made of is in the processor's caches still, so that it costs a third
+        of what it would on the writer's thread, which shares the interpreter's lock. A change may be large.
         """
-        return Entry(record, self._encode(record) if type(record) is DecisionRecord else b"", written)
+        body = b""
+        if type(record) is DecisionRecord:
+            with contextlib.suppress(Exception):  # a bug: the writer meets it again, and has a way to say so
+                body = self._encode(record)
+        return Entry(record, body, written)
 
     def _held(self) -> int:
         return self._appended - self._writer.released
