@@ -43,6 +43,15 @@ class Samples(NamedTuple):
     p99: list[float]
 
 
+class Spell(NamedTuple):
+    """A round as one process saw it."""
+
+    begin: float
+    """On the monotonic clock."""
+    end: float
+    latencies_s: list[float]
+
+
 def by_figure(samples: Sequence[Sample]) -> Samples:
     """Return the rounds figure by figure."""
     return Samples([one.rate for one in samples], [one.p50 for one in samples], [one.p99 for one in samples])
@@ -99,17 +108,62 @@ async def client_unary(target: str, checks: Sequence[CheckFields], callers: int,
 
 async def client_coalesced(target: str, checks: Sequence[CheckFields], callers: int, calls: int) -> Sample:
     """Return the figures of concurrent callers of the asyncio client when checks share a stream."""
+    spell = await coalesced_spell(target, checks, callers, calls, _at_once)
+    return sample(spell.latencies_s, spell.end - spell.begin)
+
+
+async def coalesced_spell(
+    target: str, checks: Sequence[CheckFields], callers: int, calls: int, begin: Callable[[], None]
+) -> Spell:
+    """Return the same of this process; `begin` is called when all is ready, and may wait."""
     async with AsyncPDP(target, timeout=_TIMEOUT_S) as pdp:
 
         async def call(check: CheckFields) -> None:
             (await pdp.check(**check)).require()
 
-        return await _round(call, cycle(checks), callers, calls)
+        return await _spell(call, cycle(checks), callers, calls, begin)
+
+
+async def client_paced(target: str, checks: Sequence[CheckFields], callers: int, every_s: float, turns: int) -> Sample:
+    """Return the figures of callers that each ask so many times, once in so many seconds, at staggered times.
+
+    The rate is what was answered; an answer that is late makes its caller late by as much, never two ask at once.
+    """
+    latencies: list[float] = []
+    async with AsyncPDP(target, timeout=_TIMEOUT_S) as pdp:
+        (await pdp.check(**checks[0])).require()
+        begin = time.perf_counter()
+
+        async def caller(number: int) -> None:
+            for turn in range(turns):
+                due = begin + (turn + number / callers) * every_s
+                await asyncio.sleep(max(due - time.perf_counter(), 0))
+                started = time.perf_counter()
+                (await pdp.check(**checks[(turn * callers + number) % len(checks)])).require()
+                latencies.append(time.perf_counter() - started)
+
+        await asyncio.gather(*(caller(number) for number in range(callers)))
+        return sample(latencies, time.perf_counter() - begin)
+
+
+def _at_once() -> None:
+    """Wait for nothing."""
 
 
 async def _round(
     call: Callable[[_Check], Awaitable[None]], checks: Iterator[_Check], callers: int, calls: int
 ) -> Sample:
+    spell = await _spell(call, checks, callers, calls, _at_once)
+    return sample(spell.latencies_s, spell.end - spell.begin)
+
+
+async def _spell(
+    call: Callable[[_Check], Awaitable[None]],
+    checks: Iterator[_Check],
+    callers: int,
+    calls: int,
+    begin: Callable[[], None],
+) -> Spell:
     """Let callers share so many calls, after each has made one that does not count."""
     latencies: list[float] = []
     left = iter(range(calls))
@@ -122,9 +176,10 @@ async def _round(
             latencies.append(time.perf_counter() - started)
 
     await asyncio.gather(*(call(next(checks)) for _ in range(callers)))
-    started = time.perf_counter()
+    begin()
+    started = time.monotonic()
     await asyncio.gather(*(caller() for _ in range(callers)))
-    return sample(latencies, time.perf_counter() - started)
+    return Spell(started, time.monotonic(), latencies)
 
 
 def blocking(target: str, checks: Sequence[CheckFields], callers: int, calls: int) -> Sample:

@@ -8,7 +8,19 @@ from pathlib import Path
 
 from benchmarks.outcome import Budget, Conditions, Outcome, Row, shown, spread
 
-ORDER = ("decide", "compare", "unary", "stream", "durable", "restart", "changes", "memory", "hot-path")
+ORDER = (
+    "decide",
+    "compare",
+    "unary",
+    "stream",
+    "evidence",
+    "durable",
+    "records",
+    "restart",
+    "changes",
+    "memory",
+    "hot-path",
+)
 BEFORE_AND_AFTER = "before-and-after"
 """Written by `benchmarks.against`, and shown last."""
 

@@ -23,8 +23,16 @@ class Scale(Struct, frozen=True, kw_only=True):
     """Calls of all concurrent callers in a round, each a call of its own."""
     checks_coalesced: int
     """Checks of all concurrent callers in a round that share a stream."""
+    paced_turns: int
+    """How often each of the callers asks that ask at a fixed pace."""
     changes: int
     restarts: int
+    records: int
+    """Records of the journal that is searched."""
+    segment_bytes: int
+    """Of one of its segments."""
+    queries: int
+    """Questions of each sort in a run."""
 
 
 FULL = Scale(
@@ -36,8 +44,12 @@ FULL = Scale(
     calls_alone=3_000,
     calls_together=10_000,
     checks_coalesced=100_000,
+    paced_turns=50,
     changes=10_000,
     restarts=5,
+    records=10_000_000,
+    segment_bytes=64 * 1024 * 1024,
+    queries=50,
 )
 
 SMOKE = Scale(
@@ -49,8 +61,12 @@ SMOKE = Scale(
     calls_alone=100,
     calls_together=500,
     checks_coalesced=2_000,
+    paced_turns=5,
     changes=200,
     restarts=1,
+    records=20_000,
+    segment_bytes=2 * 1024 * 1024,
+    queries=5,
 )
 
 CONCURRENT = 64

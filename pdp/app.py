@@ -212,7 +212,7 @@ class Sidecar:
             ImportHandlers(desk, settings.limits.facts),
             FactHandlers(desk, snapshot),
             ReviewHandlers(snapshot, desk.now, usage, settings.reviews, commands),
-            StoryHandlers(snapshot, desk.now, usage, settings.journal_dir),
+            StoryHandlers(snapshot, desk.now, usage, self.evidence.index),
         )
         sources = Sources(settings.journal_dir, settings.database, settings.policy_archive)
         records = EvidenceHandlers(self.evidence.index, settings.journal_dir)

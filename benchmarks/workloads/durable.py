@@ -5,54 +5,185 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from subprocess import Popen
 
+import msgspec
 import uvloop
+from sessionpdp.request import CheckFields
 
 from benchmarks.database import Databases
-from benchmarks.driving import Sample, by_figure, client_coalesced, client_unary, fields_of
-from benchmarks.outcome import Outcome, row, row_beside
-from benchmarks.processes import sidecar
+from benchmarks.driving import Sample, Spell, by_figure, client_coalesced, client_paced, client_unary, fields_of, sample
+from benchmarks.outcome import Budget, Outcome, Row, at_least, at_most, row, row_beside, spaced
+from benchmarks.processes import ProcessFailedError, module, require_allows_on_record, sidecar, sink
 from benchmarks.scale import CONCURRENT, Scale
-from benchmarks.world import WRITE, messages
+from benchmarks.world import READ, WRITE, messages
 
 HOW = """\
 Checks of an action whose policy says `evidence: durable`, through the asyncio client on uvloop, against the machine's
 own fsync: the median time of appending 64 records' worth of bytes to a file in the same directory and forcing it to
-disk, taken in every run. Concurrent decisions share an fsync; a lone caller cannot do better than one each."""
+disk, taken in every run while nothing else runs. (The sidecar tells nobody how long its own last sync took.)
+Concurrent decisions share an fsync; a lone caller cannot do better than one each. In a *closed loop* each of 64 callers
+asks again as soon as it is answered: that shows the most decisions a second, while p50 is above all the queue in front
+of the processor (64 divided by the rate), with or without a disk; so the same load of buffered checks takes turns with
+it, and what p50 has more than theirs is what being durable adds. *Paced*, 64 callers ask once every 64 ms each,
+one after another, about a thousand a second in all: nothing queues, and p50 is what a decision waits for, counted
+from when it is really asked. *Two processes* are two clients with 32 callers each, because 64 callers in one Python
+process cost as much processor time as the sidecar. *With a collector* is the same sidecar with spans and metrics over
+OTLP to a process that drops them: durable decisions are always exported. The index follows the journal in both;
+what a load has left behind is done before the next one begins."""
 
 _RECORD = b"x" * 1_200
 _FSYNCS = 100
 _CHECKS = 2_000
+_EVERY_S = CONCURRENT / 1000
+_BAR_RATE, _BAR_MS = 5_000.0, 1.0
+
+_ALONE, _UNARY = "1 caller", "64 callers, a call per check"
+_SHARED, _TWO = "64 callers, sharing a stream", "64 callers, sharing a stream, two processes"
+_BUFFERED, _COLLECTED = f"{_SHARED}, buffered", f"{_SHARED}, with a collector"
+_PACED, _PACED_BUFFERED = "64 callers, paced", "64 callers, paced, buffered"
+_PACED_COLLECTED = f"{_PACED}, with a collector"
+
+Load = Callable[[], Sample]
 
 
 def run(scale: Scale, folder: Path) -> Outcome:
     """Run the workload."""
-    place = Databases(folder).folder_with(scale.wire_sessions, "durable")
-    fields = [fields_of(check) for check in messages(scale.wire_sessions, _CHECKS, WRITE)]
+    databases = Databases(folder)
+    place, collected = (databases.folder_with(scale.wire_sessions, name) for name in ("durable", "durable-collected"))
     fsyncs: list[float] = []
-    alone: list[Sample] = []
-    unary: list[Sample] = []
-    shared: list[Sample] = []
-    with sidecar(place) as running:
+    samples: dict[str, list[Sample]] = {}
+    with ExitStack() as stack:
+        collector = stack.enter_context(sink(folder / "sink"))
+        usual = stack.enter_context(sidecar(place))
+        exporting = stack.enter_context(sidecar(collected, otlp_endpoint=collector.endpoint))
+        loads = _loads(scale, usual.target, exporting.target)
         for _ in range(scale.runs):
             fsyncs.append(_fsync_ms(folder, 10 if scale.smoke else _FSYNCS))
-            alone.append(uvloop.run(client_unary(running.target, fields, 1, scale.calls_alone // 4)))
-            unary.append(uvloop.run(client_unary(running.target, fields, CONCURRENT, scale.calls_together)))
-            shared.append(uvloop.run(client_coalesced(running.target, fields, CONCURRENT, scale.calls_together)))
+            for name, load in loads.items():
+                samples.setdefault(name, []).append(load())
+                for running in (usual, exporting):
+                    running.await_quiet(smoke=scale.smoke)
+    rows = _rows(fsyncs, samples)
+    least = scale.runs * scale.calls_together  # at either, of durable ones alone
+    records = sum(require_allows_on_record(each, least, durable=least) for each in (place, collected))
+    exports = collector.require_spans()
+    return Outcome(
+        workload="durable",
+        title="Durable decisions",
+        how=HOW,
+        rows=rows,
+        budgets=_budgets(fsyncs, samples),
+        notes=[
+            f"The journals hold {spaced(records)} decisions, all of them allows.",
+            f"{spaced(exports)} exports of spans arrived at the collector.",
+        ],
+        smoke=scale.smoke,
+    )
+
+
+def _loads(scale: Scale, usual: str, exporting: str) -> Mapping[str, Load]:
+    """Return the loads in the order in which they take turns: neighbours are compared."""
+    durable, buffered = (
+        [fields_of(check) for check in messages(scale.wire_sessions, _CHECKS, action)] for action in (WRITE, READ)
+    )
+
+    def closed(target: str, fields: Sequence[CheckFields]) -> Sample:
+        return uvloop.run(client_coalesced(target, fields, CONCURRENT, scale.calls_together))
+
+    def paced(target: str, fields: Sequence[CheckFields]) -> Sample:
+        return uvloop.run(client_paced(target, fields, CONCURRENT, _EVERY_S, scale.paced_turns))
+
+    return {
+        _PACED: partial(paced, usual, durable),
+        _PACED_BUFFERED: partial(paced, usual, buffered),
+        _PACED_COLLECTED: partial(paced, exporting, durable),
+        _ALONE: lambda: uvloop.run(client_unary(usual, durable, 1, scale.calls_alone // 4)),
+        _UNARY: lambda: uvloop.run(client_unary(usual, durable, CONCURRENT, scale.calls_together)),
+        _BUFFERED: partial(closed, usual, buffered),
+        _SHARED: partial(closed, usual, durable),
+        _COLLECTED: partial(closed, exporting, durable),
+        _TWO: partial(_two_processes, usual, scale),
+    }
+
+
+def _two_processes(target: str, scale: Scale) -> Sample:
+    """Return the figures of two clients in processes of their own, taken together."""
+    callers, calls = CONCURRENT // 2, scale.calls_together // 2
+    numbers = (scale.wire_sessions, callers, calls)
+    with ExitStack() as stack:
+        askers = [stack.enter_context(module("asker", target, WRITE, *map(str, numbers), str(seed))) for seed in (7, 8)]
+        for asker in askers:
+            _line(asker)
+        for asker in askers:
+            _tell(asker)
+        spells = [msgspec.json.decode(_line(asker), type=Spell) for asker in askers]
+    elapsed = max(spell.end for spell in spells) - min(spell.begin for spell in spells)
+    return sample([latency for spell in spells for latency in spell.latencies_s], elapsed)
+
+
+def _line(asker: Popen[str]) -> str:
+    line = asker.stdout.readline() if asker.stdout is not None else ""
+    if not line:
+        message = "a process that asks has ended early"
+        raise ProcessFailedError(message)
+    return line
+
+
+def _tell(asker: Popen[str]) -> None:
+    if asker.stdin is not None:
+        asker.stdin.write("\n")
+        asker.stdin.flush()
+
+
+def _rows(fsyncs: Sequence[float], samples: Mapping[str, Sequence[Sample]]) -> list[Row]:
     floor = row("the machine's fsync", "ms", fsyncs)
-    rows = [floor]
-    for label, samples in (
-        ("1 caller", alone),
-        ("64 callers, a call per check", unary),
-        ("64 callers, sharing a stream", shared),
-    ):
-        found = by_figure(samples)
-        rows.append(row_beside(f"{label}, p50", "ms", found.p50, floor))
-        rows.append(row_beside(f"{label}, p99", "ms", found.p99, floor))
-        per_fsync = row("decisions a second if each had its own fsync", "decisions/s", [1000 / ms for ms in fsyncs])
-        rows.append(row_beside(label, "decisions/s", found.rate, per_fsync))
-    return Outcome(workload="durable", title="Durable decisions", how=HOW, rows=rows, smoke=scale.smoke)
+    per_fsync = row("decisions a second if each had its own fsync", "decisions/s", [1000 / ms for ms in fsyncs])
+    rows = [floor, per_fsync]
+    for name, some in samples.items():
+        found = by_figure(some)
+        rows.append(row_beside(f"{name}, p50", "ms", found.p50, floor))
+        rows.append(row_beside(f"{name}, p99", "ms", found.p99, floor))
+        if _PACED not in name:
+            rows.append(row_beside(name, "decisions/s", found.rate, per_fsync))
+    rows += [
+        row_beside(f"{name}, p50 minus fsync", "ms", _less(_p50(samples[name]), fsyncs), floor)
+        for name in (_PACED, _PACED_COLLECTED)
+    ]
+    buffered = _p50(samples[_BUFFERED])
+    rows += [
+        row_beside(f"{name}, p50 minus that of buffered ones", "ms", _less(_p50(samples[name]), buffered), floor)
+        for name in (_SHARED, _COLLECTED)
+    ]
+    return rows
+
+
+def _budgets(fsyncs: Sequence[float], samples: Mapping[str, Sequence[Sample]]) -> list[Budget]:
+    rates = [
+        at_least(f"{name}: durable decisions a second", _BAR_RATE, "decisions/s", by_figure(samples[name]).rate)
+        for name in (_SHARED, _TWO, _COLLECTED)
+    ]
+    added = _less(_p50(samples[_SHARED]), _p50(samples[_BUFFERED]))
+    return [
+        *rates,
+        *(
+            at_most(f"{name}: p50 minus the machine's fsync", _BAR_MS, "ms", _less(_p50(samples[name]), fsyncs))
+            for name in (_PACED, _PACED_COLLECTED)
+        ),
+        at_most(f"{_SHARED}: p50 minus that of buffered ones and the fsync", _BAR_MS, "ms", _less(added, fsyncs)),
+    ]
+
+
+def _p50(samples: Sequence[Sample]) -> list[float]:
+    return [one.p50 for one in samples]
+
+
+def _less(values: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [value - other for value, other in zip(values, others, strict=True)]
 
 
 def _fsync_ms(folder: Path, times: int) -> float:

@@ -21,7 +21,7 @@ from benchmarks.database import Databases
 from benchmarks.driving import Sample, client_coalesced, client_unary, fields_of, require_allow
 from benchmarks.outcome import Outcome, Row, row, row_beside
 from benchmarks.processes import Sidecar as Running
-from benchmarks.processes import sidecar, sink
+from benchmarks.processes import Spent, sidecar, sink
 from benchmarks.scale import CONCURRENT, Scale
 from benchmarks.world import messages, policy_text
 from pdp.app import Sidecar
@@ -35,9 +35,9 @@ HOW = """\
 The handler of `CheckBatch` in this process: bytes in, 64 decisions drawn over all sessions, bytes out, with the real
 journal behind it. The figure is the processor time of the event loop's thread alone; the journal's thread comes on top.
 The baseline decodes the same batch and encodes 64 fixed decisions. Then a `pdp serve` process under load from 64
-callers: what a decision costs its event loop, and what all its other threads (journal, spans, gRPC), which share the
-interpreter with the loop. The table of functions is from a run of the handler under `cProfile`, which makes functions
-look slower than they are, small ones above all: read it for proportions."""
+callers: what a decision costs its event loop, what all its other threads (journal, spans, gRPC), which share the
+interpreter with the loop, and what its child processes (the index). The table of functions is from a run of the handler
+under `cProfile`, which makes functions look slower than they are, small ones above all: read it for proportions."""
 
 _UNIT = "µs a decision"
 _CHECKS = 2_000
@@ -71,7 +71,7 @@ def run(scale: Scale, folder: Path) -> Outcome:
 def _process_rows(scale: Scale, folder: Path) -> list[Row]:
     """Return what a decision costs the threads of a sidecar."""
     fields = [fields_of(check) for check in messages(scale.wire_sessions, _CHECKS)]
-    costs: dict[str, list[tuple[float, float]]] = {"a call per check": [], "sharing a stream": []}
+    costs: dict[str, list[Spent]] = {"a call per check": [], "sharing a stream": []}
     with sink(folder / "sink") as collector:
         place = Databases(folder).folder_with(scale.wire_sessions, "hot-path-process")
         with sidecar(place, otlp_endpoint=collector.endpoint) as running:
@@ -82,18 +82,19 @@ def _process_rows(scale: Scale, folder: Path) -> list[Row]:
                 costs["sharing a stream"].append(_cost(running, shared, scale.checks_coalesced))
     rows = []
     for manner, found in costs.items():
-        loop = row(f"`pdp serve`, {manner}, event loop", _UNIT, [one for one, _ in found])
-        rows += [loop, row_beside(f"`pdp serve`, {manner}, other threads", _UNIT, [two for _, two in found], loop)]
+        loop = row(f"`pdp serve`, {manner}, event loop", _UNIT, [cost.loop for cost in found])
+        others = row_beside(f"`pdp serve`, {manner}, other threads", _UNIT, [cost.others for cost in found], loop)
+        children = [cost.children for cost in found]
+        rows += [loop, others, row_beside(f"`pdp serve`, {manner}, child processes", _UNIT, children, loop)]
     return rows
 
 
-def _cost(running: Running, drive: Callable[[], Coroutine[None, None, Sample]], decisions: int) -> tuple[float, float]:
-    """Return microseconds a decision of the event loop's thread, and of the others, once they have caught up."""
-    loop_before, others_before = running.processor_s()
+def _cost(running: Running, drive: Callable[[], Coroutine[None, None, Sample]], decisions: int) -> Spent:
+    """Return microseconds a decision, once all threads and children have caught up."""
+    before = running.processor_s()
     uvloop.run(drive())
     time.sleep(_CATCH_UP_S)
-    loop, others = running.processor_s()
-    return (loop - loop_before) / decisions * 1e6, (others - others_before) / decisions * 1e6
+    return running.processor_s().a_decision(before, decisions)
 
 
 async def _measure(scale: Scale, settings: Settings) -> tuple[list[float], list[float], list[str]]:

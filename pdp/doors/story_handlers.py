@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -11,7 +10,7 @@ from msgspec import Struct
 from sessionpdp.v1 import governance_pb2 as pb
 
 from pdp.core.case import Case
-from pdp.core.model import Approval, FactKind, Identity, Instant, Request, Revocation, Session, Task
+from pdp.core.model import FactKind, Identity, Instant, Request, Revocation, Session, Task
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Revoked, Snapshot
 from pdp.core.standing import standing
@@ -25,8 +24,7 @@ from pdp.doors.fitting import PART_BYTES, that_fit
 from pdp.doors.governing import Permit
 from pdp.doors.looking_up import LookUps
 from pdp.doors.usage_wire import fill_usage
-from pdp.evidence.session_record import SessionRecord, session_record
-from pdp.evidence.trouble import JournalDamagedError
+from pdp.evidence.session_record import Pages, SessionRecord, session_record
 from pdp.evidence.usage.usage_summary import UsageSummary
 from pdp.governance.refusal import Refusal
 from pdp.governance.rules.basis import refusals
@@ -51,12 +49,12 @@ class _Wanted(Struct, frozen=True):
 class StoryHandlers:
     """The method that tells a session's story."""
 
-    def __init__(self, snapshot: Snapshot, now: Callable[[], Instant], usage: Usage, journal: Path) -> None:
-        """`now` is decision time; `journal` the directory of its segments."""
+    def __init__(self, snapshot: Snapshot, now: Callable[[], Instant], usage: Usage, records: Pages) -> None:
+        """`now` is decision time."""
         self._snapshot = snapshot
         self._now = now
         self._usage = usage
-        self._journal = journal
+        self._records = records
         self._look_ups = LookUps()
 
     async def describe_session(
@@ -69,20 +67,17 @@ class StoryHandlers:
             text = f"session `{wanted.session_id}` is not known"
             raise NotFoundError(text)
         decisions = min(wanted.decisions, _MOST_DECISIONS)
-        approval = self._snapshot.approvals.get(session.approval)
-        used, record = await self._look_ups.run(call, lambda: self._look_up(session, approval, decisions))
+        used, record = await self._look_ups.run(call, lambda: self._look_up(session, decisions))
         response = self._facts(self._snapshot.sessions.get(session.id, session))
         fill_usage(response.usage, used)
         fill(response, record)
         return response
 
-    def _look_up(
-        self, session: Session, approval: Approval | None, decisions: int
-    ) -> tuple[UsageSummary, SessionRecord]:
+    def _look_up(self, session: Session, decisions: int) -> tuple[UsageSummary, SessionRecord]:
         used = self._usage.used_by(FactKind.SESSION, session.id)
         try:
-            return used, session_record(self._journal, session, decisions, approval)
-        except (OSError, msgspec.DecodeError, JournalDamagedError) as error:
+            return used, session_record(self._records, session, decisions)
+        except msgspec.DecodeError as error:
             text = f"the journal cannot be read: {error}"
             raise UnavailableError(text) from error
 

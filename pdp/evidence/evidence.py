@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from prometheus_client import CollectorRegistry
 
 from pdp.core.model import Attribute, Attributes, Instant
+from pdp.core.reasons import Code
 from pdp.evidence.archive.archive import Archive
 from pdp.evidence.archive.retention import Retention
 from pdp.evidence.index.record_index import RecordIndex
@@ -23,6 +24,7 @@ from pdp.evidence.journal.journal import Journal, JournalStatus, Ledgers
 from pdp.evidence.line.log_line import decision_log_line
 from pdp.evidence.line.masking import MASKING_KEY_MADE, Masking, MaskRule
 from pdp.evidence.record import (
+    COUNTS_NO_USE,
     AdministrationRecord,
     AnyRecord,
     ChangeRecord,
@@ -47,6 +49,7 @@ from pdp.evidence.telemetry.outbox import Outbox
 from pdp.evidence.telemetry.spans import SpanMaker
 from pdp.evidence.telemetry.tally import Tally
 from pdp.evidence.telemetry.telemetry import Signal, SpanSignal, Telemetry, TelemetryStatus, otlp_spans
+from pdp.evidence.trouble import BufferFullError
 from pdp.evidence.usage.usage import Restored, UseLedger
 from pdp.evidence.usage.usage_book import UsageBook
 
@@ -145,13 +148,24 @@ class Evidence:
         self._archive.start()
         if self._telemetry is not None:
             self._telemetry.start()
-        sources = Sources(self._gauges, self._journal.status, self.telemetry_status, lambda: self._alarms.taken)
+        sources = Sources(
+            self._gauges,
+            self._journal.status,
+            self.telemetry_status,
+            break_glass_taken=lambda: self._alarms.taken,
+            index_behind=lambda: self.index.behind,
+        )
         self._metrics = Metrics(sources, self._resource, self._tally, self._readers())
         return self._ledger.restored
 
     def record_decision(self, record: DecisionRecord, *, durable: bool) -> Future[None] | None:
         """Record an answer, before it is given."""
-        return self._journal.append(record, durable=durable)
+        try:
+            return self._journal.append(record, durable=durable)
+        except BufferFullError:
+            if _is_last(record):
+                self._tally.count_unrecorded(record.method)
+            raise
 
     def record_change(self, record: ChangeRecord, *, durable: bool = True) -> Future[None] | None:
         """Record a commit."""
@@ -205,7 +219,10 @@ class Evidence:
         return lost
 
     def _can_do_without(self, sequence: int) -> bool:
-        """Return whether nobody needs the records up to this one any more; on the archive's thread."""
+        """Return whether nobody needs the records up to this one any more; on the archive's thread.
+
+        The index is not asked: what it lacks of a segment that goes could not be found from then on in any case.
+        """
         if not self.usage.flush():
             return False
         exported = read_cursor(self._settings.directory) if self._settings.export_required else sequence
@@ -275,3 +292,8 @@ class Evidence:
             for record in records:
                 if isinstance(record, DecisionRecord):
                     self._decision_log(decision_log_line(record))
+
+
+def _is_last(record: DecisionRecord) -> bool:
+    """Whether nothing else is tried where there is no room for the record: the answer is EVIDENCE_UNAVAILABLE then."""
+    return record.method in COUNTS_NO_USE or record.decision.code in (Code.EVIDENCE_UNAVAILABLE, Code.OVERLOADED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 
@@ -141,10 +140,12 @@ async def test_a_lost_index_is_made_anew(serve: Serve) -> None:
     """It is derived."""
     server = await serve()
     await asked_thrice(server)
-    await asyncio.to_thread(server.sidecar.evidence.index.close)
-    (server.sidecar.settings.journal_dir / FILE).write_bytes(b"no index" * 1000)
+    file = server.sidecar.settings.journal_dir / FILE
+    await listed(server)
+    file.unlink()
     found = await listed(server, kind=pb.RECORD_KIND_DECISION)
     assert len(found.records) == 3
+    await until(file.exists)
 
 
 async def test_identities_of_a_family_are_found_by_subject_and_by_pattern(server: Running) -> None:

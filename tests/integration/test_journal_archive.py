@@ -10,14 +10,15 @@ import pytest
 
 from pdp.core.model import Duration, Instant
 from pdp.core.snapshot import Use
-from pdp.evidence import session_record
 from pdp.evidence.archive.compressing import compress
 from pdp.evidence.archive.retention import Kept, Retention, removable
+from pdp.evidence.index.offline import searching
 from pdp.evidence.journal.journal_end import find_end
 from pdp.evidence.journal.journal_reader import read, tail
 from pdp.evidence.journal.segments import read_segment, segments_of
 from pdp.evidence.seals.notary import Notary
 from pdp.evidence.seals.verifying import Verified, verify
+from pdp.evidence.session_record import session_record
 from pdp.evidence.trouble import JournalDamagedError
 from pdp.evidence.usage.usage import restore_uses
 from tests.sealed_journals import NOW, keep, use
@@ -106,8 +107,9 @@ def test_uses_are_restored_from_compressed_segments(tmp_path: Path) -> None:
 def test_a_session_is_told_from_compressed_segments(tmp_path: Path) -> None:
     """As from plain ones."""
     keep(tmp_path, use(), use(), use(), compressed=True, until=lambda: all_but_last_compressed(tmp_path))
-    told = session_record.session_record(tmp_path, session(0), 9)
-    assert told.allowed == 3
+    with searching(tmp_path) as search:
+        told = session_record(search, session(0), 9)
+    assert (told.allowed, len(told.decisions)) == (3, 3)
 
 
 def test_a_torn_line_after_a_compressed_segment_is_set_aside(tmp_path: Path) -> None:

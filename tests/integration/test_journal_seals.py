@@ -16,7 +16,8 @@ from pdp.evidence.archive.retention import Retention
 from pdp.evidence.journal.disk import LocalDisk
 from pdp.evidence.journal.segment_log import SegmentLog
 from pdp.evidence.journal.segments import ChainEnd, segments_of
-from pdp.evidence.line.record_json import body_of, line_of
+from pdp.evidence.line.chain import line_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.seals.sealing import HEAD, read_seal, write_seal
 from pdp.evidence.seals.signing import KEY, PUBLIC_KEY, load_key, load_public_key, make_key
 from pdp.evidence.seals.verifying import Verified, verify

@@ -16,7 +16,8 @@ from pdp.core.snapshot import Readiness, Snapshot
 from pdp.doors.call import Call
 from pdp.doors.decision_point import DecisionPoint
 from pdp.evidence.journal.segments import segment_path
-from pdp.evidence.line.record_json import GENESIS, body_of, line_of
+from pdp.evidence.line.chain import GENESIS, line_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.memory import MemoryEvidence
 from pdp.evidence.trace import Ids
 from pdp.state.store import Commit, Origin, stamped

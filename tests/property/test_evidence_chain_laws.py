@@ -14,7 +14,8 @@ from pdp.evidence.journal.journal_end import find_end
 from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.journal.segment_log import SegmentLog
 from pdp.evidence.journal.segments import segment_path
-from pdp.evidence.line.record_json import GENESIS, body_of, line_of
+from pdp.evidence.line.chain import GENESIS, line_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import LifecycleRecord
 from pdp.evidence.seals.verifying import Verified, verify
 from pdp.evidence.trace import parse_traceparent

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from google.protobuf import struct_pb2
 from google.protobuf.message import DecodeError, Message
@@ -31,6 +30,7 @@ from pdp.doors.review_handlers import ReviewHandlers
 from pdp.doors.services import decision_methods, governance_methods
 from pdp.doors.story_handlers import StoryHandlers
 from pdp.doors.watching import WatchHub
+from pdp.evidence.index.query import Page, Query
 from pdp.evidence.memory import MemoryEvidence
 from pdp.evidence.trace import Ids
 from pdp.evidence.usage.usage_book import UsageBook
@@ -59,6 +59,14 @@ class AlwaysReady:
     async def applied(self, revision: int, timeout_s: float) -> bool:
         """Wait for nothing."""
         return revision < 1000
+
+
+class NoRecords:
+    """An index of nothing."""
+
+    def page(self, query: Query, token: str, size: int) -> Page:
+        """Find nothing."""
+        return Page((), "", 0)
 
 
 def snapshot() -> Snapshot:
@@ -102,7 +110,7 @@ def methods() -> Mapping[str, Method]:
         ImportHandlers(desk, 100),
         FactHandlers(desk, facts),
         ReviewHandlers(facts, clock.now, usage, ReviewTimes(), commands),
-        StoryHandlers(facts, clock.now, usage, Path("nowhere")),
+        StoryHandlers(facts, clock.now, usage, NoRecords()),
     )
     both = [*decision_methods(decisions), *governance]
     return {method.name: method for method in both}

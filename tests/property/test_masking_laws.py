@@ -14,9 +14,10 @@ from pdp.core.checks.conditions import same
 from pdp.core.decide import decide
 from pdp.core.model import Attribute, Instant, Request
 from pdp.core.snapshot import Snapshot
+from pdp.evidence.line.chain import GENESIS, line_of
 from pdp.evidence.line.masking import Masking, MaskRule
 from pdp.evidence.line.masking_key import MaskingKey
-from pdp.evidence.line.record_json import GENESIS, body_of, line_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.trace import TraceContext
 

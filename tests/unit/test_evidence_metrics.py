@@ -33,7 +33,7 @@ STATUS = JournalStatus(
     healthy=True, error="", held=5, lag_s=0.25, unsynced_bytes=0, sequence=9, last_sync_s=0.001, errors=2, lost=0
 )
 TELEMETRY = TelemetryStatus(exported=11, lost=7, failures=3, behind=6)
-SOURCES = Sources(Gauges(lambda: 42, lambda: 1.5, lambda: 3), lambda: STATUS, lambda: TELEMETRY, lambda: 4)
+SOURCES = Sources(Gauges(lambda: 42, lambda: 1.5, lambda: 3), lambda: STATUS, lambda: TELEMETRY, lambda: 4, lambda: 7)
 RESOURCE = Resource({"service.name": "pdp"})
 
 
@@ -114,6 +114,7 @@ def test_a_clock_stepping_back_gives_no_negative_duration(collected: Collected) 
         ("pdp.journal.queue", 5),
         ("pdp.journal.lag", 0.25),
         ("pdp.journal.errors", 2),
+        ("pdp.index.behind", 7),
         ("pdp.telemetry.exported", 11),
         ("pdp.telemetry.lost", 7),
         ("pdp.telemetry.failures", 3),

@@ -36,7 +36,8 @@ from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot
 from pdp.evidence.instants import duration_text, instant_text, parse_instant
-from pdp.evidence.line.record_json import GENESIS, body_of, line_of
+from pdp.evidence.line.chain import GENESIS, line_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,

@@ -1,4 +1,4 @@
-"""What the journal says about one session, over segments, and no further back than the session goes."""
+"""What the journal says about one session, over segments, and of what it rests on no further back than it goes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from pdp.core.model import (
     AnyFact,
-    Approval,
     Change,
     Consent,
     Drop,
@@ -23,9 +22,9 @@ from pdp.core.model import (
 )
 from pdp.core.reasons import Code
 from pdp.evidence import session_record as module
-from pdp.evidence.journal.segments import segments_of
+from pdp.evidence.index.offline import searching
 from pdp.evidence.record import AnyRecord, ChangeRecord
-from pdp.evidence.session_record import ChangeOnRecord, DecisionOnRecord, session_record
+from pdp.evidence.session_record import ChangeOnRecord, DecisionOnRecord, SessionRecord, session_record
 from tests.unit.test_evidence_usage import NOW, allow, deny, snapshot, write
 
 OPENED = replace(snapshot().sessions["s-1"], opened_by="release-manager")
@@ -51,10 +50,16 @@ def segments(directory: Path, *each: list[AnyRecord]) -> Path:
     return directory
 
 
+def record(journal: Path, session: Session = OPENED, most_decisions: int = 9) -> SessionRecord:
+    """Return what a journal says about a session."""
+    with searching(journal) as search:
+        return session_record(search, session, most_decisions)
+
+
 def test_decisions_are_counted_and_the_latest_are_told(tmp_path: Path) -> None:
     """The newest first; of other sessions nothing."""
     journal = segments(tmp_path, [change(1, "OpenSession"), allow(2)], [deny(3), allow(4, "s-2")], [allow(5)])
-    told = session_record(journal, OPENED, 2)
+    told = record(journal, most_decisions=2)
     expected = (
         DecisionOnRecord(
             "d", Instant(NOW + 5), allowed=True, code=Code.GRANTED, action="rows.read", resource="database:x"
@@ -72,7 +77,7 @@ def test_changes_of_the_session_are_told_the_oldest_first(tmp_path: Path) -> Non
         [change(1, "OpenSession"), change(2, "OpenSession", session=other)],
         [change(3, "NarrowSession"), change(4, "CloseSession")],
     )
-    told = session_record(journal, OPENED, 0)
+    told = record(journal)
     assert [(one.revision, one.method) for one in told.changes] == [
         (1, "OpenSession"),
         (3, "NarrowSession"),
@@ -81,44 +86,54 @@ def test_changes_of_the_session_are_told_the_oldest_first(tmp_path: Path) -> Non
     assert told.changes[0] == ChangeOnRecord(1, Instant(NOW + 1), "OpenSession", "release-manager", "the release")
 
 
-def test_nothing_is_read_from_before_the_session_was_opened(tmp_path: Path) -> None:
-    """What older segments hold is not looked at."""
-    journal = segments(tmp_path, [allow(1)], [change(2, "DelegateSession")], [allow(3)])
-    segments_of(journal)[0].write_bytes(b'"s-1" is in no record\n')
-    assert session_record(journal, OPENED, 9).allowed == 1
+def test_of_its_task_nothing_is_told_from_before_it_was_opened(tmp_path: Path) -> None:
+    """Whatever became of the task then."""
+    journal = segments(tmp_path, [wrote(1, "OpenTask", Task(id="t-1"))], [change(2, "DelegateSession")], [allow(3)])
+    assert told_of(journal) == [2]
 
 
-def test_of_an_imported_session_is_read_back_to_its_beginning(tmp_path: Path) -> None:
+def test_of_an_imported_session_is_told_from_its_beginning_on(tmp_path: Path) -> None:
     """Nothing says which import was the first."""
-    journal = segments(tmp_path, [allow(1)], [allow(9)], [change(11, "ApplyFacts")], [change(12, "ApplyFacts")])
-    told = session_record(journal, IMPORTED, 9)
-    assert ([one.revision for one in told.changes], told.allowed) == ([11, 12], 1)
+    task = wrote(9, "OpenTask", Task(id="t-1")), wrote(10, "ReopenTask", Task(id="t-1"))
+    journal = segments(tmp_path, [*task, allow(11)], [change(11, "ApplyFacts")], [change(12, "ApplyFacts")])
+    told = record(journal, IMPORTED)
+    assert ([one.revision for one in told.changes], told.allowed) == ([10, 11, 12], 1)
 
 
-def test_what_is_read_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session that nobody opened is not sought for ever."""
-    monkeypatch.setattr(module, "MOST_SEGMENTS", 2)
-    journal = segments(tmp_path, [allow(1)], [allow(2)], [allow(3)])
-    assert session_record(journal, OPENED, 9).allowed == 2
+def test_of_a_session_whose_opening_is_not_on_record_all_is_told(tmp_path: Path) -> None:
+    """Retention may have removed it."""
+    journal = segments(tmp_path, [wrote(1, "CompleteTask", Task(id="t-1"))], [change(2, "CloseSession"), allow(3)])
+    told = record(journal)
+    assert ([one.revision for one in told.changes], told.allowed) == ([1, 2], 1)
 
 
-@pytest.mark.parametrize("block", [1, 7, 500, 5000])
-def test_a_line_is_found_wherever_it_lies_in_what_is_read_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
-) -> None:
-    """And a torn end is no line."""
-    monkeypatch.setattr(module, "_BLOCK", block)
-    journal = segments(tmp_path, [allow(number) for number in range(12)])
-    segment = segments_of(journal)[0]
-    segment.write_bytes(segment.read_bytes()[:-5])
-    assert session_record(journal, OPENED, 0).allowed == 11
+def test_what_is_counted_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The latest decisions are."""
+    monkeypatch.setattr(module, "MOST_DECISIONS", 3)
+    monkeypatch.setattr(module, "_PAGE", 2)
+    journal = segments(tmp_path, [allow(1), allow(2)], [deny(3), allow(4)], [allow(5), allow(6, "s-2")])
+    told = record(journal, most_decisions=2)
+    assert (told.allowed, told.denied, [one.at - NOW for one in told.decisions]) == (2, 1, [5, 4])
+
+
+def test_what_only_the_latest_changes_can_tell_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index does not know of whom a family's revocation is; what it finds by an id is told whenever it was."""
+    monkeypatch.setattr(module, "MOST_OTHERS", 1)
+    of_family, of_task, of_identity = (
+        revocation("r-1", RevocationTarget.IDENTITY, "**"),
+        revocation("r-2", RevocationTarget.TASK, "t-1"),
+        revocation("r-3", RevocationTarget.IDENTITY, "job"),
+    )
+    revoked = [wrote(number, "Revoke", one) for number, one in enumerate((of_family, of_task, of_identity), 2)]
+    journal = segments(tmp_path, [change(1, "OpenSession"), *revoked], [wrote(5, "OpenTask", Task(id="t-2"))])
+    assert told_of(journal) == [1, 3, 4]
 
 
 def test_an_id_is_sought_as_the_journal_writes_it(tmp_path: Path) -> None:
     """With what JSON escapes."""
     odd = replace(OPENED, id='s "1" \\ ü')
     journal = segments(tmp_path, [change(1, "OpenSession", session=odd)])
-    assert len(session_record(journal, odd, 0).changes) == 1
+    assert len(record(journal, odd).changes) == 1
 
 
 def test_of_many_changes_the_latest_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +142,7 @@ def test_of_many_changes_the_latest_are_told(tmp_path: Path, monkeypatch: pytest
     journal = segments(
         tmp_path, [change(1, "OpenSession"), change(2, "RenewSession")], [change(3, "RenewSession"), allow(4)]
     )
-    told = session_record(journal, OPENED, 0)
+    told = record(journal)
     assert ([one.revision for one in told.changes], told.allowed) == ([2, 3], 1)
 
 
@@ -145,9 +160,9 @@ def revocation(id_: str, target: RevocationTarget, target_id: str) -> Revocation
     return Revocation(id=id_, target=target, target_id=target_id, effective_at=NOW, reason="a leak")
 
 
-def told_of(journal: Path, approval: Approval | None = APPROVAL) -> list[int]:
+def told_of(journal: Path) -> list[int]:
     """Return the revisions of the changes that are told of the session."""
-    return [one.revision for one in session_record(journal, OPENED, 0, approval).changes]
+    return [one.revision for one in record(journal).changes]
 
 
 def test_changes_of_its_approval_are_told_from_the_request_on(tmp_path: Path) -> None:
@@ -168,7 +183,7 @@ def test_changes_of_its_approval_are_told_from_the_request_on(tmp_path: Path) ->
 def test_changes_of_its_task_are_told_from_the_opening_on(tmp_path: Path) -> None:
     """Of other tasks none."""
     complete = [wrote(2, "CompleteTask", Task(id="t-1")), wrote(3, "CompleteTask", Task(id="t-2"))]
-    assert told_of(segments(tmp_path, [change(1, "OpenSession"), *complete]), None) == [1, 2]
+    assert told_of(segments(tmp_path, [change(1, "OpenSession"), *complete])) == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from pdp.core.decide import refuse
 from pdp.core.model import Instant, Request
 from pdp.core.reasons import Code
 from pdp.core.snapshot import Snapshot
-from pdp.evidence.line.record_json import GENESIS, DecisionJson, Document, body_of, line_of
+from pdp.evidence.line.chain import GENESIS, line_of
+from pdp.evidence.line.record_json import DecisionJson, Document, body_of
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.telemetry.due import Due
 from pdp.evidence.telemetry.export_cursor import FILE

@@ -17,7 +17,8 @@ from pdp.cli.journal_view import record_line
 from pdp.core.model import FactKind, Instant
 from pdp.evidence.journal.journal import Journal
 from pdp.evidence.journal.segments import segments_of
-from pdp.evidence.line.record_json import GENESIS, body_of, line_of
+from pdp.evidence.line.chain import GENESIS, line_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import LAPSES_FOLLOWED, AnyRecord, Lapse, LapseMark, LapseRecord, LifecycleRecord
 from pdp.evidence.telemetry import names
 from pdp.evidence.telemetry.due import has_span

@@ -17,9 +17,10 @@ from pdp.core.decision import Deny, Found
 from pdp.core.model import Attribute, Instant, Request
 from pdp.core.reasons import Code, Denial
 from pdp.core.snapshot import Snapshot
+from pdp.evidence.line.chain import GENESIS, line_of
 from pdp.evidence.line.masking import Masking, MaskRule
 from pdp.evidence.line.masking_key import MASKING_KEY, MaskingKey, load_key, make_key
-from pdp.evidence.line.record_json import GENESIS, body_of, line_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.trace import TraceContext
 from pdp.evidence.trouble import MaskingKeyError

@@ -14,7 +14,8 @@ from pdp.cli import record_filters
 from pdp.cli.record_export import COLUMNS, ExportFormat, exported
 from pdp.core.model import Drop, FactKind, Instant, Put, Task
 from pdp.evidence.index.query import RecordKind, RecordOutcome
-from pdp.evidence.line.record_json import GENESIS, body_of, line_of
+from pdp.evidence.line.chain import GENESIS, line_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.ocsf import events_of
 from pdp.evidence.record import (
     AdministrationOutcome,

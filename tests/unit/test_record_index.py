@@ -12,11 +12,13 @@ from msgspec.structs import replace
 
 from pdp.core.model import Drop, FactKind, Instant, Put, Revocation, RevocationTarget
 from pdp.evidence.index import index_file, record_index
+from pdp.evidence.index.filling import UNSEEN
 from pdp.evidence.index.index_file import FILE
-from pdp.evidence.index.offline import searching
+from pdp.evidence.index.lines import read_on
+from pdp.evidence.index.offline import JournalSearch, searching
 from pdp.evidence.index.query import Query, RecordKind, RecordOutcome, sequence_of
 from pdp.evidence.index.record_index import RecordIndex
-from pdp.evidence.journal.segments import segments_of
+from pdp.evidence.journal.segments import read_segment, segments_of
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,
@@ -65,7 +67,8 @@ def opened() -> Iterator[Open]:
     def open_(directory: Path) -> RecordIndex:
         indexes.append(RecordIndex())
         indexes[-1].resume(directory)
-        indexes[-1].counted(sum(segment.read_bytes().count(b"\n") for segment in directory.glob("*.jsonl")))
+        indexes[-1].counted(sum(read_segment(segment).count(b"\n") for segment in segments_of(directory)))
+        indexes[-1].start()
         return indexes[-1]
 
     yield open_
@@ -73,7 +76,7 @@ def opened() -> Iterator[Open]:
         index.close()
 
 
-def found(index: RecordIndex, **asked: object) -> list[int]:
+def found(index: RecordIndex | JournalSearch, **asked: object) -> list[int]:
     """Return the sequences of the records asked for, the oldest first."""
     query = Query(oldest_first=True, **asked)  # type: ignore[arg-type]
     return [record.sequence for record in index.page(query).records]
@@ -140,30 +143,30 @@ ALL: list[AnyRecord] = [
         ({"since": Instant(NOW + 99)}, []),
     ],
 )
-def test_records_meet_every_condition(
-    tmp_path: Path, opened: Open, asked: dict[str, object], sequences: list[int]
-) -> None:
+def test_records_meet_every_condition(tmp_path: Path, asked: dict[str, object], sequences: list[int]) -> None:
     """By the ids they have themselves, and those of the facts they wrote."""
-    assert found(opened(journal(tmp_path, ALL[:3], ALL[3:])), **asked) == sequences
+    with searching(journal(tmp_path, ALL[:3], ALL[3:])) as search:
+        assert found(search, **asked) == sequences
 
 
 @pytest.mark.parametrize("few", [0, 5_000])
 @pytest.mark.parametrize("nearby", [0, 3, 100_000])
 @pytest.mark.parametrize("oldest_first", [False, True])
 def test_pages_together_are_all_in_order(
-    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch, *, few: int, nearby: int, oldest_first: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, few: int, nearby: int, oldest_first: bool
 ) -> None:
     """Whichever way they are looked for."""
     monkeypatch.setattr(index_file, "_FEW", few)
     monkeypatch.setattr(index_file, "_NEARBY", nearby)
     records: list[AnyRecord] = [decision(number, denied=number % 3 == 0) for number in range(1, 21)]
-    index, token, told = opened(journal(tmp_path, records[:8], records[8:])), "", []
-    while True:
-        page = index.page(Query(outcome=RecordOutcome.DENY, oldest_first=oldest_first), token, 2)
-        told += [record.sequence for record in page.records]
-        token = page.next_token
-        if not token:
-            break
+    token, told = "", []
+    with searching(journal(tmp_path, records[:8], records[8:])) as search:
+        while True:
+            page = search.page(Query(outcome=RecordOutcome.DENY, oldest_first=oldest_first), token, 2)
+            told += [record.sequence for record in page.records]
+            token = page.next_token
+            if not token:
+                break
     assert told == sorted([3, 6, 9, 12, 15, 18], reverse=not oldest_first)
 
 
@@ -190,7 +193,9 @@ def test_what_comes_later_is_found_as_soon_as_it_is_on_disk(tmp_path: Path, open
 
 def test_an_index_goes_on_where_the_last_run_left_it(tmp_path: Path, opened: Open) -> None:
     """Nothing is read twice: the lines before are not even records any more."""
-    opened(journal(tmp_path, [decision(1)])).catch_up()
+    index = opened(journal(tmp_path, [decision(1)]))
+    found(index)
+    index.close()
     segment = segments_of(tmp_path)[0]
     segment.write_bytes(b"x" * (len(segment.read_bytes()) - 1) + b"\n")
     journal(tmp_path, [decision(2)])
@@ -201,7 +206,7 @@ def test_an_index_goes_on_where_the_last_run_left_it(tmp_path: Path, opened: Ope
 def test_a_lost_or_damaged_index_is_made_anew(tmp_path: Path, opened: Open, content: bytes | None) -> None:
     """It is derived."""
     index = opened(journal(tmp_path, ALL))
-    index.catch_up()
+    found(index)
     index.close()
     if content is None:
         (tmp_path / FILE).unlink()
@@ -212,7 +217,9 @@ def test_a_lost_or_damaged_index_is_made_anew(tmp_path: Path, opened: Open, cont
 
 def test_an_index_of_another_journal_is_made_anew(tmp_path: Path, opened: Open) -> None:
     """It knows of records that this one has not."""
-    opened(journal(tmp_path, ALL)).catch_up()
+    index = opened(journal(tmp_path, ALL))
+    found(index)
+    index.close()
     for segment in segments_of(tmp_path):
         segment.unlink()
     journal(tmp_path, [decision(9)])
@@ -221,7 +228,9 @@ def test_an_index_of_another_journal_is_made_anew(tmp_path: Path, opened: Open) 
 
 def test_an_index_of_another_journal_is_not_read(tmp_path: Path, opened: Open) -> None:
     """Also where no sidecar makes it anew."""
-    opened(journal(tmp_path, ALL)).catch_up()
+    index = opened(journal(tmp_path, ALL))
+    found(index)
+    index.close()
     for segment in segments_of(tmp_path):
         segment.unlink()
     journal(tmp_path, [decision(9)])
@@ -233,13 +242,10 @@ def test_records_of_compressed_segments_are_found(tmp_path: Path, opened: Open) 
     """Whether they were compressed before or after they were indexed."""
     journal(tmp_path, [decision(1)], [decision(2)], [decision(3)])
     compress(tmp_path, 0)
-    index = RecordIndex()
-    index.resume(tmp_path)
-    index.counted(3)
+    index = opened(tmp_path)
     before = found(index)
     compress(tmp_path, 1)
     after = found(index)
-    index.close()
     assert (before, after) == ([1, 2, 3], [1, 2, 3])
 
 
@@ -253,27 +259,35 @@ def compress(directory: Path, number: int) -> None:
 def test_records_of_removed_segments_are_not_told(tmp_path: Path, opened: Open) -> None:
     """Neither at once nor after a restart, which forgets them."""
     index = opened(journal(tmp_path, [decision(1), decision(2)], [decision(3)]))
-    index.catch_up()
+    found(index)
     segments_of(tmp_path)[0].unlink()
     at_once = found(index)
     index.close()
-    again = RecordIndex()
-    again.resume(tmp_path)
+    again = opened(tmp_path)
     again.counted(3)
     later = found(again)
     gone = again.record(1)
-    again.close()
     assert (at_once, later, gone) == ([3], [3], None)
+
+
+def test_a_segment_that_is_removed_while_others_are_read_is_passed_over(tmp_path: Path) -> None:
+    """As one that was removed before."""
+    lines = read_on(journal(tmp_path, [decision(1)], [decision(2)], [decision(3)]), UNSEEN)
+    first = next(lines).record.place.sequence
+    segments_of(tmp_path)[1].unlink()
+    assert [first, *(read.record.place.sequence for read in lines)] == [1, 3]
 
 
 def test_a_question_is_refused_rather_than_answered_in_part(
     tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When there is too much to read first."""
-    monkeypatch.setattr(record_index, "_LINES_AT_ONCE", 1)
-    monkeypatch.setattr(record_index, "_TURN", 1)
-    monkeypatch.setattr(record_index, "_PATIENCE_S", 0)
-    index = opened(journal(tmp_path, [decision(1), decision(2), decision(3)]))
+    monkeypatch.setattr(record_index, "_LITTLE", 1)
+    index = opened(journal(tmp_path, [decision(1)]))
+    found(index)
+    index.close()
+    journal(tmp_path, [decision(2), decision(3)])
+    index.counted(3)
     with pytest.raises(IndexUnavailableError, match="the index has 1 of 3 records so far, ask again later"):
         index.page(Query())
 
@@ -286,14 +300,12 @@ def test_a_damaged_journal_is_not_passed_over(tmp_path: Path, opened: Open) -> N
         opened(tmp_path).page(Query())
 
 
-def test_missing_lines_are_not_passed_over(tmp_path: Path) -> None:
+def test_missing_lines_are_not_passed_over(tmp_path: Path, opened: Open) -> None:
     """The journal has said that they are on disk."""
-    index = RecordIndex()
-    index.resume(journal(tmp_path, [decision(1)]))
+    index = opened(journal(tmp_path, [decision(1)]))
     index.counted(2)
     with pytest.raises(IndexUnavailableError, match="record 2 is missing"):
         index.page(Query())
-    index.close()
 
 
 @pytest.mark.parametrize("token", ["x", "-1", "1.0", "٣", "9" * 30])
@@ -313,7 +325,7 @@ def test_without_a_sidecar_the_index_is_brought_up_to_date(tmp_path: Path) -> No
 
 def test_beside_a_sidecar_nothing_is_written(tmp_path: Path, opened: Open) -> None:
     """What its index does not have yet is found all the same, in the right order."""
-    opened(journal(tmp_path, [decision(1), decision(2)])).catch_up()
+    found(opened(journal(tmp_path, [decision(1), decision(2)])))
     before = (tmp_path / FILE).read_bytes()
     journal(tmp_path, [decision(3, denied=True), decision(4)])
     with searching(tmp_path) as search:

@@ -17,8 +17,9 @@ from pdp.core.policy.model import Condition, Policy
 from pdp.core.policy.rules import PolicySet
 from pdp.core.reasons import Code
 from pdp.core.scope import IdentityScope
+from pdp.evidence.line.chain import GENESIS, line_of
 from pdp.evidence.line.decision_json import ReasonJson, RequestJson
-from pdp.evidence.line.record_json import GENESIS, body_of, line_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.replay.past import Past
 from pdp.evidence.replay.recorded import RecordedDecision, decision_in, request_of

@@ -19,7 +19,8 @@ from pdp.core.snapshot import Snapshot
 from pdp.doors.call import Call
 from pdp.doors.decision_point import DecisionPoint
 from pdp.doors.shadow import Shadow
-from pdp.evidence.line.record_json import GENESIS, body_of, line_of
+from pdp.evidence.line.chain import GENESIS, line_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.memory import MemoryEvidence
 from pdp.evidence.telemetry import names
 from pdp.evidence.telemetry.tally import Tally

@@ -6,20 +6,17 @@ Rule 2: the compressed one takes its name last, so a crash leaves the plain one,
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+from pdp.evidence.journal.blocks import BLOCK, block_of
 from pdp.evidence.journal.disk import sync_directory
 from pdp.evidence.journal.segments import COMPRESSED, beside, files_beside, is_compressed, open_segment, segments_of
 from pdp.evidence.trouble import JournalDamagedError
 
 _ASIDE = f"{COMPRESSED}.new"
-_LEVEL = 6
-_CHUNK = 128 * 1024
-"""Compressed at once, without the interpreter's lock: some milliseconds, so that stopping is soon heard."""
 
 
 def compress(segment: Path, stopping: Callable[[], bool]) -> bool:
@@ -51,16 +48,16 @@ def clean_up(directory: Path) -> None:
 
 def _write(segment: Path, aside: Path, stopping: Callable[[], bool]) -> bytes | None:
     """Write the compressed form; return the digest of the content, None if told to stop."""
-    content = hashlib.sha256()
+    content, at = hashlib.sha256(), 0
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with segment.open("rb") as plain, os.fdopen(descriptor, "wb") as raw:
-        # Neither a time nor a name: a segment has one compressed form.
-        with gzip.GzipFile("", "wb", _LEVEL, raw, mtime=0) as packed:
-            while chunk := plain.read(_CHUNK):
-                if stopping():
-                    return None
-                content.update(chunk)
-                packed.write(chunk)
+        while chunk := plain.read(BLOCK):
+            if stopping():
+                return None
+            content.update(chunk)
+            raw.write(block_of(at, chunk))
+            at += len(chunk)
+        raw.write(block_of(at, b""))
         raw.flush()
         os.fsync(raw.fileno())
     return content.digest()
@@ -69,7 +66,7 @@ def _write(segment: Path, aside: Path, stopping: Callable[[], bool]) -> bytes | 
 def _reads_back(aside: Path, expected: bytes, stopping: Callable[[], bool]) -> bool:
     content = hashlib.sha256()
     with open_segment(aside) as file:
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read(BLOCK):
             if stopping():
                 return False
             content.update(chunk)

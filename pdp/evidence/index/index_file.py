@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from pdp.core.model import Instant
-from pdp.evidence.derived_file import create, open_derived, write_in_turns
+from pdp.evidence.derived_file import create, open_derived
 from pdp.evidence.index.query import Place, Query
 from pdp.evidence.index.topics import Topic
 
@@ -199,8 +199,8 @@ class IndexFile:
             rows += [(place.sequence, self._topic(topic), *where) for topic in topics]
             if decision_id:
                 decisions.append((place.sequence // _STRETCH, _digest(decision_id), place.sequence))
-        write_in_turns(self._connection, "INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?)", rows)
-        write_in_turns(self._connection, "INSERT OR IGNORE INTO decision VALUES (?, ?, ?)", sorted(decisions))
+        self._connection.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?)", rows)
+        self._connection.executemany("INSERT OR IGNORE INTO decision VALUES (?, ?, ?)", sorted(decisions))
         if records:
             times = [record.at for record in records]
             period = (records[0].place.sequence, records[-1].place.sequence, min(times), max(times))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +36,7 @@ def read_on(directory: Path, position: Position, until: int | None = None) -> It
         if first < position.segment:
             continue
         offset = position.offset if first == position.segment else 0
-        with open_segment(segment) as file:
+        with suppress(FileNotFoundError), open_segment(segment) as file:  # not there: retention has removed it
             file.seek(offset)
             for raw in file:
                 if not raw.endswith(b"\n"):
@@ -63,7 +64,7 @@ def leads_into(directory: Path, position: Position) -> bool:
 def read_records(directory: Path, places: Sequence[Place]) -> list[FoundRecord]:
     """Return the lines at these places, in their order, but for those whose segments are gone.
 
-    Of a compressed segment all is decompressed up to the last of them, once. Raises OSError, JournalDamagedError.
+    Of a compressed segment the blocks they stand in are decompressed, each once. Raises OSError, JournalDamagedError.
     """
     segments = segments_of(directory)
     firsts = [first_sequence_of(segment) for segment in segments]

@@ -15,14 +15,14 @@ from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 from pathlib import Path
 
-from pdp.evidence.index.index_file import FILE, IndexFile, Position
-from pdp.evidence.index.lines import leads_into, read_on
+from pdp.evidence.index.filling import UNSEEN, fill, standing, temporary
+from pdp.evidence.index.index_file import FILE, IndexFile
+from pdp.evidence.index.lines import leads_into
 from pdp.evidence.index.query import FoundRecord, Page, Query
 from pdp.evidence.index.searching import page_of, record_of
+from pdp.evidence.index.sole_writer import sole_writer
 
-_LINES_AT_ONCE = 2_000
 _PAGE = 1_000
-_UNSEEN = Position(0, 0, 0)
 
 
 class JournalSearch:
@@ -63,15 +63,12 @@ def searching(directory: Path) -> Iterator[JournalSearch]:
     """
     _update(directory)
     with ExitStack() as stack:
-        files: list[IndexFile] = []
+        file = None
         with contextlib.suppress(sqlite3.Error):  # there is none, or none that is any good
-            file = stack.enter_context(closing(IndexFile.read_only(directory / FILE)))
-            if leads_into(directory, file.position):
-                files.append(file)
-        position = files[-1].position if files else _UNSEEN
-        rest = stack.enter_context(closing(IndexFile.temporary(position)))
+            file = stack.enter_context(standing(directory))
+        rest = stack.enter_context(temporary(UNSEEN if file is None else file.position))
         _fill(rest, directory)
-        yield JournalSearch(directory, [*files, rest])
+        yield JournalSearch(directory, [rest] if file is None else [file, rest])
 
 
 def _update(directory: Path) -> None:
@@ -79,6 +76,7 @@ def _update(directory: Path) -> None:
     with (
         contextlib.suppress(OSError, sqlite3.Error),
         _unused(directory),
+        sole_writer(directory),
         closing(IndexFile.open(directory / FILE)) as file,
     ):
         if leads_into(directory, file.position):  # a sidecar that starts makes another journal's index anew
@@ -86,9 +84,8 @@ def _update(directory: Path) -> None:
 
 
 def _fill(file: IndexFile, directory: Path) -> None:
-    lines = read_on(directory, file.position)
-    while some := list(islice(lines, _LINES_AT_ONCE)):
-        file.add([read.record for read in some], some[-1].after)
+    for _ in fill(file, directory):
+        pass
 
 
 @contextmanager

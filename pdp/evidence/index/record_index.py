@@ -1,41 +1,37 @@
 """The index of a running sidecar: every record that is on disk can be found by what it is about.
 
-Rule 1: the writer's thread only says up to which record the journal is on disk; a thread of the index's own reads the
-lines from there, a batch at a time.
+Rule 1: the writer's thread only says up to which record the journal is on disk; a process of its own reads the lines
+from there (`keeper`), and this one only asks.
 Rule 2: derived: what is lost, damaged or of another journal is made anew.
-Rule 3: an answer is complete: the index is brought up to date before it is asked, or the question is refused.
+Rule 3: an answer is complete: what the file does not have yet is waited for, or read here if it is little; else the
+question is refused.
 """
 
 from __future__ import annotations
 
-import logging
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from pdp.evidence.derived_file import is_damaged, remove
-from pdp.evidence.index.index_file import FILE, IndexFile
-from pdp.evidence.index.lines import Read, leads_into, read_on
+from pdp.evidence.derived_file import is_damaged
+from pdp.evidence.index.filling import UNSEEN, fill, inode_of, standing, temporary
+from pdp.evidence.index.index_file import IndexFile
+from pdp.evidence.index.keeping import Keeping
 from pdp.evidence.index.query import FoundRecord, Page, Query
 from pdp.evidence.index.searching import page_of, record_of
 from pdp.evidence.journal.segments import first_sequence_of, segments_of
 from pdp.evidence.record import AnyRecord
 from pdp.evidence.trouble import IndexUnavailableError, JournalDamagedError
 
-_LOG = logging.getLogger(__name__)
-
-_EVERY_S = 1.0
-_LINES_AT_ONCE = 500
-"""Records of one transaction."""
-_TURN = 100
-"""Lines read before the threads that answer get their turn: a millisecond or two."""
-_PAUSE_S = 0.0005
 _PATIENCE_S = 2.0
 """How long a question waits for records that are not in the index yet."""
+_LITTLE = 2_000
+"""Records that may be read in this process: some tenths of a second."""
+_TURN = 100
+"""Of them, read before the threads that answer get their turn: a few milliseconds."""
+_PAUSE_S = 0.0005
 
 _Result = TypeVar("_Result")
 
@@ -47,14 +43,7 @@ class RecordIndex:
         """Start with nothing, until `resume`."""
         self._directory = Path()
         self._until = 0
-        self._using = threading.Lock()
-        """Held for the file."""
-        self._file: IndexFile | None = None
-        self._lines: Iterator[Read] = iter(())
-        """What follows in the journal, as far as it was on disk when it was asked for."""
-        self._failed = False
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="index", daemon=True)
+        self._keeping = Keeping(lambda: self._until)
 
     def resume(self, directory: Path) -> None:
         """Belong to a journal; what is in it is read behind its back, not now."""
@@ -72,15 +61,21 @@ class RecordIndex:
 
     def start(self) -> None:
         """Begin to follow the journal."""
-        self._thread.start()
+        self._keeping.start(self._directory)
 
     def close(self) -> None:
-        """Stop following, and give the file back; what is missing is read at the next start."""
-        self._stopping.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-        with self._using:
-            self._give_back()
+        """Stop following; what is missing is read at the next start."""
+        self._keeping.close()
+
+    @property
+    def behind(self) -> int:
+        """How many records are on disk that the index is not known to have."""
+        return max(0, self._until - self._keeping.indexed)
+
+    @property
+    def keeper(self) -> int | None:
+        """The process that keeps the index; None: none runs at the moment."""
+        return self._keeping.pid
 
     def page(self, query: Query, token: str = "", size: int = 100) -> Page:
         """Return a page of the records asked for.
@@ -88,99 +83,50 @@ class RecordIndex:
         Raises ValueError for what is no token, and IndexUnavailableError if index or journal cannot be read, or there
         is more to read first than a caller should wait for.
         """
-        return self._ask(lambda file: page_of(self._directory, [file], query, token, size))
+        return self._ask(lambda files: page_of(self._directory, files, query, token, size))
 
     def record(self, sequence: int) -> FoundRecord | None:
         """Return one record; None if there is none, or its segment is gone; raise IndexUnavailableError as `page`."""
-        return self._ask(lambda file: record_of(self._directory, [file], sequence))
+        return self._ask(lambda files: record_of(self._directory, files, sequence))
 
-    def catch_up(self, patience_s: float | None = None) -> None:
-        """Take in all that is on disk; raise as `page` does if that takes longer than `patience_s`."""
-        give_up = None if patience_s is None else time.monotonic() + patience_s
-        while self._ask_once(self._advance):
-            if give_up is not None and time.monotonic() >= give_up:
-                at = 0 if self._file is None else self._file.position.sequence
-                message = f"the index has {at} of {self._until} records so far, ask again later"
-                raise IndexUnavailableError(message)
-
-    def _run(self) -> None:
-        while not self._stopping.wait(_EVERY_S):
+    def _ask(self, question: Callable[[Sequence[IndexFile]], _Result]) -> _Result:
+        wanted = self._until
+        self._keeping.catch_up(wanted, _PATIENCE_S)
+        try:
             try:
-                while not self._stopping.is_set() and self._ask_once(self._advance):
-                    pass
-            except IndexUnavailableError as error:
-                if not self._failed:
-                    _LOG.warning("the index could not be written, records cannot be found: %s", error)
-                self._failed = True
-            else:
-                self._failed = False
+                return self._ask_file(question, wanted)
+            except sqlite3.Error:  # the file is missing, or no good
+                return self._ask_up_to(wanted, [], question)
+        except (sqlite3.Error, OSError, JournalDamagedError) as error:
+            message = f"records cannot be found: {error}"
+            raise IndexUnavailableError(message) from error
 
-    def _ask(self, question: Callable[[IndexFile], _Result]) -> _Result:
-        self.catch_up(_PATIENCE_S)
-        return self._ask_once(question)
+    def _ask_file(self, question: Callable[[Sequence[IndexFile]], _Result], wanted: int) -> _Result:
+        """Ask the file as it stands, and tell if it is damaged."""
+        inode = inode_of(self._directory)
+        try:
+            with standing(self._directory) as file:
+                # One that has more is another journal's.
+                files = [] if file is None or file.position.sequence > self._until else [file]
+                return self._ask_up_to(wanted, files, question)
+        except sqlite3.Error as error:
+            if is_damaged(error):
+                self._keeping.is_damaged(inode)
+            raise
 
-    def _ask_once(self, question: Callable[[IndexFile], _Result]) -> _Result:
-        """Ask the file; a damaged one is made anew."""
-        with self._using:
-            try:
-                try:
-                    return question(self._opened())
-                except sqlite3.DatabaseError as error:
-                    if not is_damaged(error):
-                        raise
-                    _LOG.warning("index `%s` is damaged and made anew from the journal: %s", FILE, error)
-                    self._make_anew()
-                    return question(self._opened())
-            except (sqlite3.Error, OSError, JournalDamagedError) as error:
-                self._lines = iter(())
-                message = f"records cannot be found: {error}"
-                raise IndexUnavailableError(message) from error
-
-    def _opened(self) -> IndexFile:
-        if self._file is None:
-            self._file = IndexFile.open(self._directory / FILE)
-            position = self._file.position
-            if position.sequence > self._until or not leads_into(self._directory, position):  # of another journal
-                self._make_anew()
-                self._file = IndexFile.open(self._directory / FILE)
-            forget_what_is_gone(self._directory, self._file)
-        return self._file
-
-    def _advance(self, file: IndexFile) -> bool:
-        """Take in a batch; return whether there may be more."""
-        if file.position.sequence >= self._until:
-            return False
-        some = self._next_lines()
-        if not some:
-            self._lines = read_on(self._directory, file.position, self._until)
-            some = self._next_lines()
-        if not some:
-            message = f"record {file.position.sequence + 1} is missing"
-            raise JournalDamagedError(message)
-        file.add([read.record for read in some], some[-1].after)
-        return True
-
-    def _next_lines(self) -> list[Read]:
-        some: list[Read] = []
-        while len(some) < _LINES_AT_ONCE and (turn := list(islice(self._lines, _TURN))):
-            some += turn
-            time.sleep(_PAUSE_S)
-        return some
-
-    def _make_anew(self) -> None:
-        self._give_back()
-        remove(self._directory / FILE)
-
-    def _give_back(self) -> None:
-        self._lines = iter(())
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-
-def forget_what_is_gone(directory: Path, file: IndexFile) -> None:
-    """Drop the records whose segments were removed."""
-    kept = next(iter(segments_of(directory)), None)
-    first = file.first()
-    if kept is not None and first is not None and first < first_sequence_of(kept):
-        file.forget_before(first_sequence_of(kept))
+    def _ask_up_to(
+        self, wanted: int, files: Sequence[IndexFile], question: Callable[[Sequence[IndexFile]], _Result]
+    ) -> _Result:
+        """Ask a file, with what it has not got up to a record, or refuse."""
+        position = files[-1].position if files else UNSEEN
+        if files and position.sequence >= wanted:
+            return question(files)
+        gone = next((first_sequence_of(segment) - 1 for segment in segments_of(self._directory)), 0)
+        if wanted - max(position.sequence, gone) > _LITTLE:
+            why = self._keeping.trouble
+            message = f"the index has {position.sequence} of {wanted} records so far, ask again later"
+            raise IndexUnavailableError(f"{message}: {why}" if why else message)
+        with temporary(position) as rest:
+            for _ in fill(rest, self._directory, wanted, _TURN):
+                time.sleep(_PAUSE_S)
+            return question([*files, rest])

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from pdp.evidence.journal.disk import sync_directory
 from pdp.evidence.journal.segments import ChainEnd, is_finished, read_segment, segments_of
-from pdp.evidence.line.record_json import hash_of
+from pdp.evidence.line.chain import hash_of
 
 
 class Repair(Struct, frozen=True):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pdp.evidence.journal.disk import Disk, SegmentFile
 from pdp.evidence.journal.segments import ChainEnd, segment_path
-from pdp.evidence.line.record_json import line_of
+from pdp.evidence.line.chain import line_of
 
 _SLICE = 64
 """Records between two writes: a write lets the event loop in, so this bounds how long it waits."""

@@ -7,16 +7,16 @@ Files beside a segment have its number and another suffix, so they stay in place
 from __future__ import annotations
 
 import gzip
-import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from msgspec import Struct
 
-from pdp.evidence.line.record_json import GENESIS
+from pdp.evidence.journal.blocks import open_compressed
+from pdp.evidence.line.chain import GENESIS
 from pdp.evidence.trouble import JournalDamagedError
 
 _PLAIN = ".jsonl"
@@ -24,7 +24,6 @@ COMPRESSED = ".jsonl.gz"
 SEAL = ".seal"
 """Suffix of the seal beside a segment."""
 _DIGITS = 20
-_BUFFER = 256 * 1024
 
 
 class ChainEnd(Struct, frozen=True):
@@ -88,7 +87,7 @@ def is_finished(segment: Path) -> bool:
 def open_segment(segment: Path) -> Iterator[BinaryIO]:
     """Open a segment for reading, in whichever form it is there; positions are those of its plain form.
 
-    To seek in a compressed one is to decompress all that is before. Raises JournalDamagedError where it cannot be
+    To seek in a compressed one costs a block, if it is of blocks. Raises JournalDamagedError where it cannot be
     decompressed, FileNotFoundError if it is there in neither form.
     """
     try:
@@ -111,5 +110,4 @@ def _open(segment: Path) -> BinaryIO:
             return segment.open("rb")
         except FileNotFoundError:  # compressed since it was listed
             segment = beside(segment, COMPRESSED)
-    # The buffer makes reading by lines a third as long: the one inside `gzip` is small and asked for each line.
-    return io.BufferedReader(cast("io.RawIOBase", gzip.open(segment, "rb")), _BUFFER)
+    return open_compressed(segment)

@@ -1,16 +1,11 @@
-"""What a record looks like on disk: one line of JSON, schema version 1, described in docs/evidence.md.
+"""What a record says, in JSON: the body of its line, described in docs/evidence.md.
 
-Rule 1: `hash` is the last member; it is the SHA-256 of the line's bytes without that member (and without the line
-feed). `prev` is the hash of the line before and is inside what is hashed: that is the chain.
-Rule 2: members are added, never renamed, retyped or reused; members that say nothing are left out.
-Rule 3: what a record says is its body, whose bytes do not depend on where it comes to stand; `v`, `seq` and `prev`
-stand before it and `hash` behind. So a body is encoded once, wherever that costs least.
+Members are added, never renamed, retyped or reused; members that say nothing are left out.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -48,13 +43,6 @@ from pdp.evidence.record import (
 )
 from pdp.evidence.telemetry.due import has_span
 from pdp.evidence.trace import TraceContext, parse_traceparent
-
-SCHEMA_VERSION = 1
-GENESIS = "0" * 64
-"""What the first record of a journal has as `prev`."""
-
-_HASH_MEMBER = b',"hash":"'
-_HASH_TAIL = len(_HASH_MEMBER) + 64 + len(b'"}')
 
 
 class DecisionJson(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -136,7 +124,7 @@ Mask: TypeAlias = Callable[[DecisionJson], DecisionJson]
 
 
 def body_of(record: AnyRecord, mask: Mask | None = None) -> bytes:
-    """Return what a record says, for `line_of`.
+    """Return what a record says, for `chain.line_of`.
 
     What cannot be said in JSON (a lone surrogate, a value of no JSON type) neither stops the journal nor is lost
     without a word: a decision is written without context and properties, any other record as `record_unwritable`.
@@ -148,23 +136,6 @@ def body_of(record: AnyRecord, mask: Mask | None = None) -> bytes:
         return _ENCODE(document)
     except _UNSAYABLE as error:
         return _reduced(record, ascii(str(error)), mask)
-
-
-def line_of(body: bytes, sequence: int, previous: str) -> tuple[bytes, str]:
-    """Return the line of a body at its place in the chain, line feed included, and its hash."""
-    said = b'{"v":%d,"seq":%d,"prev":"%b",%b' % (SCHEMA_VERSION, sequence, previous.encode(), body[1:])
-    hash_ = hashlib.sha256(said).hexdigest()
-    return b'%b,"hash":"%b"}\n' % (said[:-1], hash_.encode()), hash_
-
-
-def hash_of(line: bytes) -> tuple[str, str]:
-    """Return the hash that a line (without line feed) claims and the one it has; raise ValueError if it claims none."""
-    member = line[-_HASH_TAIL:]
-    if not member.startswith(_HASH_MEMBER) or not member.endswith(b'"}'):
-        message = "the line does not end with a hash"
-        raise ValueError(message)
-    claimed = member[len(_HASH_MEMBER) : -2].decode("ascii", "replace")
-    return claimed, hashlib.sha256(line[:-_HASH_TAIL] + b"}").hexdigest()
 
 
 def document_of(record: AnyRecord) -> Document:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
 from msgspec import Raw, Struct
 
+from pdp.evidence.apart import ApartError, ApartLateError, run_apart
 from pdp.evidence.replay.replaying import DecisionUnknownError, Replayed, replay_decision
 from pdp.evidence.replay.telling import replay_json
 from pdp.evidence.trouble import EvidenceError
@@ -61,20 +61,13 @@ def replay_apart(sources: Sources, decision_id: str, within_s: float) -> Told:
     """
     arguments = (str(sources.journal), str(sources.database), str(sources.policies), decision_id)
     try:
-        done = subprocess.run(  # noqa: S603  # this very program, on directories from the settings
-            [sys.executable, "-m", __name__, *arguments], capture_output=True, timeout=within_s, check=False
-        )
-    except subprocess.TimeoutExpired:
+        printed = run_apart(__name__, *arguments, within_s=within_s)
+    except ApartLateError:
         message = f"the deadline passed before decision `{decision_id}` was computed again"
         raise ReplayLateError(message) from None
-    except (OSError, ValueError) as error:
-        raise ReplayError(str(error)) from error
-    said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    if done.returncode == _UNKNOWN:
-        raise DecisionUnknownError(said)
-    if done.returncode:
-        raise ReplayError(said)
-    return msgspec.json.decode(done.stdout, type=Told)
+    except ApartError as error:
+        raise (DecisionUnknownError if error.code == _UNKNOWN else ReplayError)(str(error)) from error
+    return msgspec.json.decode(printed, type=Told)
 
 
 def main() -> None:

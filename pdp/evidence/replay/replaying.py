@@ -19,8 +19,9 @@ from pdp.core.model import Request
 from pdp.core.reasons import Code
 from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.journal.segments import first_sequence_of, open_segment, segments_of
+from pdp.evidence.line.chain import GENESIS, line_of
 from pdp.evidence.line.decision_json import ReasonJson
-from pdp.evidence.line.record_json import GENESIS, body_of, line_of
+from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import COUNTS_NO_USE, DecisionRecord
 from pdp.evidence.replay.past import History, Past, Policies
 from pdp.evidence.replay.recorded import RecordedDecision, decision_in, read_decision, request_of

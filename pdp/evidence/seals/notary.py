@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pdp.core.model import Instant
 from pdp.evidence.instants import instant_text
 from pdp.evidence.journal.segments import SEAL, beside, first_sequence_of, segment_path, segment_with, segments_of
-from pdp.evidence.line.record_json import GENESIS
+from pdp.evidence.line.chain import GENESIS
 from pdp.evidence.seals.sealing import (
     HEAD,
     HEAD_SEAL,

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from pdp.evidence.journal.disk import replace_file
 from pdp.evidence.journal.segments import SEAL, files_beside, open_segment
-from pdp.evidence.line.record_json import GENESIS
+from pdp.evidence.line.chain import GENESIS
 from pdp.evidence.seals.signing import SigningKey
 from pdp.evidence.trouble import JournalDamagedError
 

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from pdp.evidence.journal.segments import first_sequence_of, open_segment, segment_path, segments_of
-from pdp.evidence.line.record_json import GENESIS, hash_of
+from pdp.evidence.line.chain import GENESIS, hash_of
 from pdp.evidence.seals.sealing import (
     HEAD,
     HEAD_SEAL,

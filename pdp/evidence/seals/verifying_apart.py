@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from pdp.evidence.apart import ApartError, ApartLateError, run_apart
 from pdp.evidence.seals.verifying import Broken, Verification, Verified, verify
 from pdp.evidence.trouble import EvidenceError
 
@@ -34,15 +34,13 @@ def verify_apart(directory: Path, within_s: float) -> Verification:
     Raises VerificationLateError if that takes longer than `within_s`, VerificationError if it cannot be done.
     """
     try:
-        done = subprocess.run(  # noqa: S603  # this very program, on a directory from the settings
-            [sys.executable, "-m", __name__, str(directory)], capture_output=True, timeout=within_s, check=False
-        )
-    except subprocess.TimeoutExpired:
+        printed = run_apart(__name__, str(directory), within_s=within_s)
+    except ApartLateError:
         message = "the deadline passed before the whole journal was checked"
         raise VerificationLateError(message) from None
-    if done.returncode:
-        raise VerificationError(done.stderr.decode(errors="replace").strip().rpartition("\n")[2])
-    told = msgspec.json.decode(done.stdout, type=_Told)
+    except ApartError as error:
+        raise VerificationError(str(error)) from error
+    told = msgspec.json.decode(printed, type=_Told)
     return told.broken if told.verified is None else told.verified
 
 

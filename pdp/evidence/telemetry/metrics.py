@@ -18,6 +18,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
     InMemoryMetricReader,
+    Metric,
     MetricExporter,
     MetricReader,
     MetricsData,
@@ -53,6 +54,8 @@ class Sources(Struct, frozen=True):
     journal: Callable[[], JournalStatus]
     telemetry: Callable[[], TelemetryStatus]
     break_glass_taken: Callable[[], int]
+    index_behind: Callable[[], int]
+    """Records on disk that cannot be found in the index yet."""
 
 
 class _WithDurations(MetricReader):
@@ -62,11 +65,20 @@ class _WithDurations(MetricReader):
     resource: Resource
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object) -> None:
-        scope = InstrumentationScope(names.SCOPE, "", names.SCHEMA_URL)
-        durations = ScopeMetrics(scope, [self.tally.durations(time.time_ns())], names.SCHEMA_URL)
-        added = ResourceMetrics(self.resource, [durations], "")
-        whole = MetricsData([*metrics_data.resource_metrics, added])
+        durations = self.tally.durations(time.time_ns())
+        whole = MetricsData(_added(durations, metrics_data.resource_metrics, self.resource))
         super()._receive_metrics(whole, timeout_millis, **kwargs)  # type: ignore[safe-super]  # the reader's own
+
+
+def _added(metric: Metric, collected: Sequence[ResourceMetrics], resource: Resource) -> list[ResourceMetrics]:
+    """Return what was collected of the one resource and scope there are, with one metric more.
+
+    The exporter sends one entry for each resource and scope: of two that are equal it would leave out the first.
+    """
+    scopes = [scope for of_resource in collected for scope in of_resource.scope_metrics]
+    scope = scopes[0].scope if scopes else InstrumentationScope(names.SCOPE, "", names.SCHEMA_URL)
+    metrics = [*(one for of_scope in scopes for one in of_scope.metrics), metric]
+    return [ResourceMetrics(resource, [ScopeMetrics(scope, metrics, names.SCHEMA_URL)], "")]
 
 
 class PrometheusReader(PrometheusMetricReader):
@@ -189,6 +201,7 @@ def _observe_evidence(meter: Meter, sources: Sources) -> None:
     _gauge(meter, names.JOURNAL_QUEUE, "", "records in memory, not yet confirmed on disk", queue)
     _gauge(meter, names.JOURNAL_LAG, "s", "age of the oldest record not yet confirmed on disk", lag)
     _sum(meter, names.JOURNAL_ERRORS, "failed attempts to write the journal", errors)
+    _gauge(meter, names.INDEX_BEHIND, "", "records on disk that the index does not have yet", sources.index_behind)
     _sum(meter, names.BREAK_GLASS_TAKEN, "break-glasses that were taken", sources.break_glass_taken)
     _observe_telemetry(meter, sources.telemetry)
 

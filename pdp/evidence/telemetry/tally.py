@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import AggregationTemporality, Histogram, HistogramDataPoint, Metric
 
 from pdp.core.decision import Allow
+from pdp.core.reasons import Code
 from pdp.evidence.record import AdministrationRecord, AnyRecord, ChangeRecord, DecisionRecord, LapseRecord
 from pdp.evidence.telemetry import names
 from pdp.evidence.telemetry.due import has_span
@@ -83,6 +84,12 @@ class Tally:
                     self._count_call(record.method, record.outcome.value)
                 elif isinstance(record, ChangeRecord) and record.method:
                     self._count_call(record.method, _CHANGED)
+
+    def count_unrecorded(self, method: str) -> None:
+        """Add a decision that was denied because there was no room for its record."""
+        key = (method, "deny", Code.EVIDENCE_UNAVAILABLE.value)
+        with self._lock:
+            self._decisions[key] = self._decisions.get(key, 0) + 1
 
     def decisions(self) -> Iterator[Observation]:
         """Yield the count of each kind of decision."""

@@ -1,0 +1,147 @@
+"""The process that keeps the index of a running sidecar: `python -m pdp.evidence.index.keeper JOURNAL`.
+
+Rule 1: it reads the journal, never writes to it, and only up to where it is told that the journal is on disk.
+Rule 2: derived: what is lost, damaged or of another journal is made anew.
+Rule 3: it ends with its sidecar, whatever ended that, and not before: its standard input is then at its end.
+Rule 4: it never keeps a processor from those who decide.
+
+It is told a line at a time: `4711`, up to which record the journal is on disk; `damaged 12`, that the file with this
+inode cannot be read. It says the number of the last record that the index has, at once and whenever there are more, or
+why it does not get on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
+from pathlib import Path
+
+from pdp.evidence.derived_file import is_damaged, remove
+from pdp.evidence.index.filling import fill, forget_what_is_gone, inode_of
+from pdp.evidence.index.index_file import FILE, IndexFile
+from pdp.evidence.index.lines import leads_into
+from pdp.evidence.index.sole_writer import sole_writer
+from pdp.evidence.trouble import JournalDamagedError
+
+DAMAGED = b"damaged"
+_NICENESS = 10
+_LOOK_AGAIN_S = 60.0
+"""Between two looks for segments that were removed."""
+_RETRY_S = 5.0
+_ANEW_AFTER_S = 0.5
+"""On a disk that damages whatever is written there would be no end to it."""
+_TURN_S = 0.05
+"""Between two tries for the lock."""
+_LAST_WORK_S = 1.0
+"""What may take longer once there is nobody to work for is given up: SQLite undoes it."""
+
+
+class Keeper:
+    """Follows what it is told. `hear` is for the thread that listens, `keep` for the one that works."""
+
+    def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
+        """Keep the index of a journal; `say` tells the sidecar."""
+        self._directory = directory
+        self._say = say
+        self._until = 0
+        self._damaged = 0
+        """Inode of a file that cannot be read; 0: none."""
+        self._told = threading.Event()
+        self._ending = threading.Event()
+
+    def hear(self, lines: Iterable[bytes]) -> None:
+        """Take in what the sidecar tells, until it tells no more."""
+        for line in lines:
+            word, _, inode = line.partition(b" ")
+            if word == DAMAGED:
+                self._damaged = int(inode)
+            else:
+                self._until = max(self._until, int(line))
+            self._told.set()
+        self._ending.set()
+        self._told.set()
+
+    def keep(self) -> None:
+        """Keep the index up to date, until `hear` has come to its end."""
+        self._told.wait()
+        while not self._ending.is_set():
+            try:
+                with sole_writer(self._directory, self._may_wait):
+                    self._keep_file()
+            except (sqlite3.Error, OSError, JournalDamagedError) as error:
+                self._say(" ".join(str(error).split()) or type(error).__name__)
+                self._told.clear()
+                self._told.wait(_RETRY_S)
+
+    def _keep_file(self) -> None:
+        """Keep a file, until it has to be another one."""
+        path = self._directory / FILE
+        try:
+            with closing(self._opened(path)) as file:
+                inode = inode_of(self._directory)
+                while not self._ending.is_set() and not self._damaged and inode_of(self._directory) == inode:
+                    self._keep_up(file)
+        except sqlite3.DatabaseError as error:
+            if not is_damaged(error):
+                raise
+            self._say(f"index `{FILE}` is damaged and made anew from the journal: {error}")
+            remove(path)
+            self._ending.wait(_ANEW_AFTER_S)
+
+    def _keep_up(self, file: IndexFile) -> None:
+        """Take in what there is, and wait for more."""
+        self._told.clear()
+        forget_what_is_gone(self._directory, file)
+        self._say(str(file.position.sequence))
+        if file.position.sequence < self._until:
+            for sequence in fill(file, self._directory, self._until):
+                self._say(str(sequence))
+                if self._ending.is_set():
+                    return
+        self._told.wait(_LOOK_AGAIN_S)
+
+    def _opened(self, path: Path) -> IndexFile:
+        if self._damaged and inode_of(self._directory) == self._damaged:
+            remove(path)
+        self._damaged = 0
+        file = IndexFile.open(path)
+        if file.position.sequence > self._until or not leads_into(self._directory, file.position):  # of another journal
+            file.close()
+            remove(path)
+            file = IndexFile.open(path)
+        return file
+
+    def _may_wait(self) -> bool:
+        return not self._ending.wait(_TURN_S)
+
+
+def _say(text: str) -> None:
+    os.write(sys.stdout.fileno(), f"{text}\n".encode())
+
+
+def _listen(keeper: Keeper) -> None:
+    with os.fdopen(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:
+        keeper.hear(lines)
+    time.sleep(_LAST_WORK_S)
+    os._exit(0)
+
+
+def main() -> None:
+    """Keep the index of the journal named on the command line, for whoever started this process."""
+    for ends in (signal.SIGINT, signal.SIGTERM):  # sent to all of a service they mean the sidecar, which has work to do
+        signal.signal(ends, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    keeper = Keeper(Path(sys.argv[1]), _say)
+    threading.Thread(target=_listen, args=(keeper,), daemon=True).start()
+    with suppress(BrokenPipeError):  # nobody listens any more
+        keeper.keep()
+
+
+if __name__ == "__main__":
+    main()

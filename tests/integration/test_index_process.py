@@ -1,0 +1,99 @@
+"""The process that keeps an index: killed under load, left behind by a sidecar that is killed, and at a clean stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from sessionpdp.v1 import evidence_pb2 as pb
+
+from pdp.evidence.index import keeper
+from tests.integration.serving import PATIENCE_S, Channels, Running, ServerProcess, as_principal, until, world
+
+
+def keepers_of(parent: int) -> list[int]:
+    """Return the processes that keep an index for a sidecar."""
+    processes = [process for process in Path("/proc").iterdir() if process.name.isdecimal()]
+    wanted = (str(parent), keeper.__name__)
+    return [int(process.name) for process in processes if _parent_and_command(process) == wanted]
+
+
+def _parent_and_command(process: Path) -> tuple[str, str]:
+    try:
+        parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+        arguments = (process / "cmdline").read_text().split("\0")
+    except OSError:  # it has ended
+        return "", ""
+    return parent, keeper.__name__ if keeper.__name__ in arguments else ""
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, and no zombie that nobody has asked for yet."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+async def found(channels: Channels, kind: pb.RecordKind.ValueType, principal: str = "") -> int:
+    """Return how many records of a kind there are."""
+    request = pb.ListRecordsRequest(kind=kind, page_size=1000)
+    metadata = as_principal(principal) if principal else None
+    return len((await channels.evidence.ListRecords(request, timeout=PATIENCE_S, metadata=metadata)).records)
+
+
+async def test_an_index_whose_process_is_killed_under_load_goes_on(server: Running) -> None:
+    """All that was decided is found."""
+    index, killed = server.sidecar.evidence.index, []
+    for _ in range(3):
+        await asyncio.gather(*(server.check() for _ in range(50)))
+        await found(server, pb.RECORD_KIND_DECISION, "auditor")
+        await until(lambda: index.keeper is not None)
+        killed.append(index.keeper)
+        os.kill(index.keeper or 0, signal.SIGKILL)
+        await asyncio.gather(*(server.check() for _ in range(50)))
+    await until(lambda: server.sidecar.evidence.status().held == 0)
+    decisions = await found(server, pb.RECORD_KIND_DECISION, "auditor")
+    assert (decisions, len(set(killed))) == (300, 3)
+    await until(lambda: index.behind == 0)
+    assert index.keeper not in killed
+
+
+async def _asked(server: ServerProcess) -> int:
+    """Change something, and ask for it; return the process that keeps the index."""
+    channels = server.connect()
+    await channels.apply(*world())
+    await found(channels, pb.RECORD_KIND_CHANGE)
+    await channels.close()
+    (pid,) = keepers_of(server.process.pid)
+    return pid
+
+
+async def test_a_sidecar_that_is_killed_leaves_no_process(launch: Callable[..., ServerProcess]) -> None:
+    """And the next one's index goes on."""
+    server = launch()
+    await server.start()
+    pid = await _asked(server)
+    server.kill()
+    await until(lambda: not runs(pid))
+    await server.start()
+    channels = server.connect()
+    changes = await found(channels, pb.RECORD_KIND_CHANGE)
+    await channels.close()
+    assert (changes, len(keepers_of(server.process.pid))) == (1, 1)
+
+
+async def test_a_sidecar_that_stops_leaves_no_process(launch: Callable[..., ServerProcess]) -> None:
+    """Nor does it say anything about it, though a service's stop is sent to all its processes."""
+    server = launch()
+    await server.start()
+    pid = await _asked(server)
+    os.kill(pid, signal.SIGTERM)
+    server.terminate()
+    assert await server.ended() == 0
+    assert not runs(pid)
+    assert "index" not in server.log
