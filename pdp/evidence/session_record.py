@@ -3,7 +3,7 @@
 Rule 1: found by the index, so that a story costs what its own records cost, and not what lies between them.
 Rule 2: what was written before the session was opened is told of the session and its approval alone.
 Rule 3: the index does not know what a lift lifts, nor whom a family's revocation or an entitlement's is about: these
-are sought among the latest `MOST_OTHERS` changes since the story begins.
+are sought among the latest `MOST_OTHERS` revocations, and as many lifts, since the story begins.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ MOST_DECISIONS = 100_000
 MOST_READ = 5_000
 """Changes that are looked at, the latest, of each: session, approval, task, identity."""
 MOST_OTHERS = 1_000
-"""Changes of anything that are looked at, the latest: a second or two, where each is in a block of its own."""
+"""Revocations, and lifts, of anything that are looked at, the latest: a second or two where none are neighbours."""
 
 _PAGE = 1_000
 _OPENING = frozenset({"OpenSession", "DelegateSession", "TakeBreakGlass"})
 """Methods that write a session for the first time."""
+_REVOKING = ("Revoke", "LiftRevocation", "RetireIdentity")
 _Ref: TypeAlias = tuple[str, str]
 """Kind and id."""
 
@@ -139,7 +140,7 @@ def _changes(records: Pages, session: Session) -> tuple[ChangeOnRecord, ...]:
     for query, most in (
         (Query(task=session.task, kind=RecordKind.CHANGE, since=since), MOST_READ),
         (Query(identity=session.identity, kind=RecordKind.CHANGE, since=since), MOST_READ),
-        (Query(kind=RecordKind.CHANGE, since=since), MOST_OTHERS),
+        *((Query(kind=RecordKind.CHANGE, code=method, since=since), MOST_OTHERS) for method in _REVOKING),
     ):
         lines |= {found.sequence: _line(found) for found in _latest(records, query, most)}
     told = _Told(session)

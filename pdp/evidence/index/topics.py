@@ -69,6 +69,7 @@ class Line(Struct, frozen=True):
     rule: str = ""
     what: str = ""
     name: str = ""
+    method: str = ""
     request: _Asked = _Asked()
     identity_id: str = ""
     owner: str = ""
@@ -82,10 +83,10 @@ class Line(Struct, frozen=True):
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """Reason codes, the primary one first; of other kinds what says the same: rule, what lapsed, event."""
+        """Reason codes, the primary one first; of other kinds what says the same: rule, what lapsed, event, method."""
         if self.reasons:
             return tuple(reason.code for reason in self.reasons)
-        return (self.rule or self.what or self.name,)
+        return (self.rule or self.what or self.name or self.method,)
 
 
 decode_line = msgspec.json.Decoder(Line).decode
