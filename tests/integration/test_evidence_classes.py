@@ -261,6 +261,24 @@ async def test_a_full_buffer_makes_buffered_decisions_wait_and_then_deny(serve: 
     assert (story.missing(["GRANTED"]), story.most_held) == ([], 50)
 
 
+async def test_denials_that_no_record_has_room_for_are_counted(serve: Serve, home: Path) -> None:
+    """Else the figures would say that nothing is denied just when everything is."""
+    disk, port = FaultyDisk(), free_port()
+    changes = {"journal": Journal(max_buffered=20), "telemetry": Telemetry(prometheus_port=port)}
+    story = await begun(serve, home, disk, **changes)
+    await story.recover()
+    disk.fill()
+    codes = [await story.ask(asked("rows.drop")) for _ in range(20)]
+    codes += await asyncio.gather(*(story.ask(asked(), timeout_s=0.5) for _ in range(20)))
+    assert codes == [UNAVAILABLE] * 40
+    async with asyncio.timeout(PATIENCE_S):
+        while (await figures(port))("pdp_decisions_total", UNAVAILABLE) < len(codes):  # noqa: ASYNC110  # as above
+            await asyncio.sleep(0.02)
+    assert (await figures(port))("pdp_decisions_total", UNAVAILABLE) == len(codes)
+    disk.mend()
+    await story.recover()
+
+
 async def test_a_change_that_cannot_be_recorded_is_no_success_and_recorded_later(serve: Serve, home: Path) -> None:
     """It is in force all the same: a revocation must not wait for a disk."""
     disk = FaultyDisk()

@@ -27,6 +27,7 @@ PRINCIPALS = {
     "change-manager": PrincipalSettings(
         roles=frozenset({Role.APPROVER, Role.REVIEWER}), tokens=[hash_of(token_of("change-manager"))]
     ),
+    "auditor": PrincipalSettings(roles=frozenset({Role.AUDITOR}), tokens=[hash_of(token_of("auditor"))]),
 }
 
 
@@ -47,6 +48,8 @@ async def test_every_example_runs_against_a_sidecar(
         "POLICY_LIMIT: certify for at most 400d, and again then"
     ]
     assert names["decision"].code == "GRANTED"
+    assert (names["record"].decision_id, names["record"].owner) == (names["decision"].decision_id, "team-data")
+    assert (names["replay"].agrees, names["verification"].intact) == (True, True)
     (session,) = running.sidecar.snapshot.sessions.values()
     assert (session.identity, session.state) == ("report-agent", "closed")
 
@@ -57,7 +60,7 @@ def _run_examples() -> dict[str, Any]:
         for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
             exec(compile(block, "README.md", "exec"), names)  # noqa: S102  # our own examples
     finally:
-        for client in ("pdp", "security", "release_manager", "change_manager"):
+        for client in ("pdp", "security", "release_manager", "change_manager", "auditor"):
             if client in names:
                 names[client].close()
     return names

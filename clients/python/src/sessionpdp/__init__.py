@@ -2,10 +2,13 @@
 
 from sessionpdp.answers import ExplainedCheck, Explanation, Permission, Permissions
 from sessionpdp.async_client import AsyncPDP
+from sessionpdp.async_evidence import AsyncEvidence
 from sessionpdp.async_governance import AsyncGovernance
 from sessionpdp.client import PDP
 from sessionpdp.commands import Change
 from sessionpdp.decision import AccessDenied, Decision, Doubt, GuardCode, Obligation, Reason
+from sessionpdp.evidence import Evidence
+from sessionpdp.evidence_answers import BrokenPlace, Record, Replay, Verification
 from sessionpdp.governance import Governance
 from sessionpdp.guard import guarded
 from sessionpdp.refusals import (
@@ -26,15 +29,18 @@ __all__ = [
     "PDP",
     "AccessDenied",
     "Action",
+    "AsyncEvidence",
     "AsyncGovernance",
     "AsyncGovernedSession",
     "AsyncPDP",
+    "BrokenPlace",
     "Change",
     "Check",
     "CommandRefused",
     "Credential",
     "Decision",
     "Doubt",
+    "Evidence",
     "ExplainedCheck",
     "Explanation",
     "FactNotFound",
@@ -52,8 +58,11 @@ __all__ = [
     "Permission",
     "Permissions",
     "Reason",
+    "Record",
+    "Replay",
     "Resource",
     "Subject",
+    "Verification",
     "Violation",
     "guarded",
 ]

@@ -4,54 +4,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING, Unpack
 
-import grpc
-
-from sessionpdp.command_calls import DEFAULT_COMMAND_TIMEOUT, Attempts, CommandCalls, Page, PagedQuery, keyed_request
+from sessionpdp.async_admin_client import AsyncAdminClient
+from sessionpdp.command_calls import keyed_request
 from sessionpdp.command_request import filled
 from sessionpdp.commands import Change, Commands, OpenSessionFields
 from sessionpdp.sessions import AsyncGovernedSession
-from sessionpdp.transport import LoopChannel, PerLoop
 from sessionpdp.v1 import governance_pb2, governance_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from types import TracebackType
-    from typing import Self
 
+    import grpc
     from google.protobuf.message import Message
 
-    from sessionpdp.calling import TraceparentProvider
-    from sessionpdp.command_calls import Token
-    from sessionpdp.transport import ChannelOptions, Endpoint
     from sessionpdp.v1 import facts_pb2
 
-Query = TypeVar("Query")
-Response = TypeVar("Response")
 
-
-class AsyncGovernance(Commands[Awaitable[Change]]):
+class AsyncGovernance(AsyncAdminClient["governance_pb2_grpc.GovernanceServiceAsyncStub"], Commands[Awaitable[Change]]):
     """Changes facts, and asks what they are, from asyncio; the contract is that of `Governance`.
 
     Safe to share between event loops and to create before any: each loop has its own connection, made when first used.
     """
-
-    def __init__(
-        self,
-        target: str | None = None,
-        *,
-        token: Token | None = None,
-        timeout: float = DEFAULT_COMMAND_TIMEOUT,
-        credentials: grpc.ChannelCredentials | None = None,
-        traceparent: TraceparentProvider | None = None,
-        options: ChannelOptions = (),
-    ) -> None:
-        """Take where the administration door is, who calls, and how to call it, as `Governance` does."""
-        self._calls = CommandCalls.to(target, token, timeout, credentials, traceparent, options)
-        self._connections = PerLoop(lambda: _Connection(self._calls.endpoint))
 
     def session(self, **fields: Unpack[OpenSessionFields]) -> AsyncGovernedSession:
         """Return a session for an `async with` block: opened at its start, closed at its end.
@@ -106,65 +82,10 @@ class AsyncGovernance(Commands[Awaitable[Change]]):
         """Return who the caller is here: name, roles, groups, identities, and the methods permitted."""
         return await self._ask(self._stub.GetPrincipal, governance_pb2.GetPrincipalRequest(), timeout)
 
-    async def aclose(self) -> None:
-        """Close the running loop's connection; a later call opens a new one. Sessions are not closed by this."""
-        connection = self._connections.take()
-        if connection is not None:
-            await connection.close()
-
-    async def __aenter__(self) -> Self:
-        """Return the client."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the connection."""
-        await self.aclose()
-
-    @property
-    def _stub(self) -> governance_pb2_grpc.GovernanceServiceAsyncStub:
-        return self._connections.get().stub
+    def _service(self, channel: grpc.aio.Channel) -> governance_pb2_grpc.GovernanceServiceAsyncStub:
+        return governance_pb2_grpc.GovernanceServiceStub(channel)
 
     async def _carry_out(self, command: str, given: Mapping[str, object], /, **fields: object) -> Change:
         request, timeout = keyed_request(command, {**given, **fields})
         call: grpc.aio.UnaryUnaryMultiCallable[Message, Message] = getattr(self._stub, command)
         return Change.from_wire(await self._ask(call, request, timeout))
-
-    async def _ask(
-        self, call: grpc.aio.UnaryUnaryMultiCallable[Query, Response], request: Query, timeout: float | None
-    ) -> Response:
-        """Call within the deadline, again if the connection broke; raise what an error means."""
-        attempts, metadata = Attempts(self._calls.deadline(timeout)), self._calls.metadata()
-        while True:
-            try:
-                return await call(request, timeout=attempts.seconds_left(), metadata=metadata)
-            except grpc.RpcError as error:
-                pause = attempts.pause_after(error)
-            await asyncio.sleep(pause)
-
-    async def _pages(
-        self, call: grpc.aio.UnaryUnaryMultiCallable[PagedQuery, Page], request: PagedQuery, timeout: float | None
-    ) -> AsyncIterator[Page]:
-        while True:
-            page = await self._ask(call, request, timeout)
-            yield page
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
-
-
-class _Connection:
-    """What one event loop has of the administration door; closes itself when the loop ends."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._channel = LoopChannel(endpoint)
-        self.stub: governance_pb2_grpc.GovernanceServiceAsyncStub = governance_pb2_grpc.GovernanceServiceStub(
-            self._channel.channel
-        )
-
-    async def close(self) -> None:
-        await self._channel.close()

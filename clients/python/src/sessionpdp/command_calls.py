@@ -18,7 +18,7 @@ from sessionpdp.command_request import command_request
 from sessionpdp.refusals import GovernanceUnavailable, InvalidCommand, trouble_of
 from sessionpdp.request import InvalidCheck
 from sessionpdp.transport import Endpoint
-from sessionpdp.v1 import governance_pb2
+from sessionpdp.v1 import evidence_pb2, governance_pb2
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -33,7 +33,12 @@ restart of the sidecar, and bounds what a dead one costs."""
 _PAUSES: Final = (0.1, 0.6)
 """Seconds before the second and third attempt; the last is longer than a channel backs off (`CHANNEL_OPTIONS`)."""
 
-PagedQuery = TypeVar("PagedQuery", governance_pb2.ListFactsRequest, governance_pb2.ListRevocationsRequest)
+PagedQuery = TypeVar(
+    "PagedQuery",
+    governance_pb2.ListFactsRequest,
+    governance_pb2.ListRevocationsRequest,
+    evidence_pb2.ListRecordsRequest,
+)
 
 
 class AnyPage(Protocol):

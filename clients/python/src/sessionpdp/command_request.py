@@ -55,6 +55,13 @@ def word_number(enum: EnumDescriptor, word: object, field: str) -> int:
     raise InvalidCommand.of(field, f"must be one of {', '.join(words)}, got `{word}`")
 
 
+def number_word(enum: EnumDescriptor, number: int) -> str:
+    """Return the word of a number; empty for none, and for one that this client does not know."""
+    value = enum.values_by_number.get(number)
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return "" if value is None or not number else value.name.removeprefix(prefix).lower()
+
+
 def _set(message: Message, field: FieldDescriptor, value: object) -> None:
     try:
         _assign(message, field, value)

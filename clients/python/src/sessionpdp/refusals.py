@@ -41,7 +41,7 @@ class Fault:
 
 
 class GovernanceError(Exception):
-    """No change was made, or none that is known of: every error of `Governance` is one of these."""
+    """No change was made, or none that is known of: every error of `Governance` and `Evidence` is one of these."""
 
 
 class InvalidCommand(GovernanceError, ValueError):
@@ -91,7 +91,7 @@ class CommandRefused(GovernanceError):
 
 
 class FactNotFound(CommandRefused):
-    """The fact named does not exist."""
+    """The fact or record named does not exist."""
 
 
 class GovernanceUnavailable(GovernanceError):
