@@ -30,7 +30,7 @@ from pdp.evidence.index.sole_writer import sole_writer
 from pdp.evidence.trouble import JournalDamagedError
 
 DAMAGED = b"damaged"
-_NICENESS = 10
+_NICENESS = 19
 _LOOK_AGAIN_S = 60.0
 """Between two looks for segments that were removed."""
 _RETRY_S = 5.0
