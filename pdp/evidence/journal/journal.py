@@ -1,7 +1,7 @@
 """The journal: every decision and change, in order, on disk, each line bound to the one before.
 
-Rule 1: answers do not wait for encoding, but for the disk where they are durable: the event loop encodes decisions once
-their answers are on their way, and one thread chains, writes and syncs.
+Rule 1: the request path only appends. A few milliseconds later the event loop encodes what has gathered, and one thread
+chains, writes and syncs; a durable record goes at once, with what has gathered before it.
 Rule 2: memory is bounded: a full buffer refuses a record, it never drops one.
 Rule 3: what had to be given up (closing with a broken disk) is counted and said.
 """
@@ -32,6 +32,9 @@ from pdp.evidence.record import AnyRecord, DecisionRecord, LifecycleRecord
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError, JournalLockedError
 
 _LOG = logging.getLogger(__name__)
+
+_GATHER_S = 0.005
+"""How long buffered records gather before they are encoded: done one by one, each takes twice as long."""
 
 
 class JournalStatus(Struct, frozen=True):
@@ -124,7 +127,7 @@ class Journal:
         self._wall = wall
         self._appended = 0
         self._fresh: list[AnyRecord] = []
-        """Recorded since the event loop's last turn, and not encoded yet."""
+        """Not encoded yet."""
         self._lost = 0
         self._closed = False
         self._waiters: deque[Future[None]] = deque()
@@ -175,7 +178,7 @@ class Journal:
             return self._append_durable(record)
         self._appended += 1
         if not self._fresh:
-            self._loop.call_soon(self._queue_fresh)
+            self._loop.call_later(_GATHER_S, self._queue_fresh)
         self._fresh.append(record)
         return None
 
@@ -259,8 +262,8 @@ class Journal:
     def _entry(self, record: AnyRecord, written: Future[None] | None = None) -> Entry:
         """Return the entry of a record.
 
-        A decision is encoded here: all that it is made of is in the processor's caches still, so that it costs a third
-        of what it would on the writer's thread, which shares the interpreter's lock. A change may be large.
+        A decision is encoded here: what it is made of is in this processor's caches still, so that it costs a third of
+        what it would on the writer's thread, which shares the interpreter's lock. A change may be large.
         """
         body = b""
         if type(record) is DecisionRecord:

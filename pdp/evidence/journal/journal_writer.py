@@ -14,7 +14,7 @@ import threading
 import time
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -30,8 +30,11 @@ _LOG = logging.getLogger(__name__)
 BATCH = 512
 """Most records between two looks at the queue: one write, and one sync if any of them is durable."""
 
-_LINGER_S = 0.005
-"""How long buffered records gather before they are written."""
+_LOOK_S = 0.005
+"""Between two looks at what waits for a sync, or for the disk to come back."""
+_SLICE = 16
+_PAUSE_S = 0.0002
+"""After each slice of records that are told on, the event loop gets its turn; unless somebody waits for the disk."""
 
 _FIRST_BACKOFF_S = 0.02
 _LAST_BACKOFF_S = 1.0
@@ -195,7 +198,7 @@ class JournalWriter:
         self.wake.clear()
         pressed = self.durables != self._taken or self._give_up_at is not None or len(self.queue) >= BATCH
         if self.trouble is not None or not pressed:
-            self.wake.wait(_LINGER_S)
+            self.wake.wait(_LOOK_S)
 
     def _turn(self) -> None:
         if self.refuses():
@@ -246,12 +249,20 @@ class JournalWriter:
         self._release(sum(len(batch.entries) for batch in batches))
         for batch in batches:
             self._outcome.written(batch.waiting)
-            self._ledger.count(batch.records)
-            self._settle(batch)
+        for batch in batches:
+            for part in self._slices(batch):
+                self._ledger.count(part.records)
+                self._settle(part)
         self._ledger.counted(self._log.synced.sequence)
         sealed = self._log.rotate()
         if sealed is not None:
             self._ledger.seal(sealed)
+
+    def _slices(self, batch: Batch) -> Iterator[Batch]:
+        for start in range(0, len(batch.entries), _SLICE):
+            if start and self.durables == self._taken:
+                time.sleep(_PAUSE_S)
+            yield Batch(batch.entries[start : start + _SLICE], settled=batch.settled)
 
     def _fail(self, reason: str) -> None:
         """Go back to the last sync: durable records fail, the others are kept in their order."""
