@@ -31,8 +31,8 @@ BATCH = 512
 """Most records between two looks at the queue: one write, and one sync if any of them is durable."""
 
 _LOOK_S = 0.005
-"""Between two looks at what waits for a sync, or for the disk to come back."""
-_SLICE = 16
+"""Between two looks whether a disk is due for another try."""
+_SLICE = 8
 _PAUSE_S = 0.0002
 """After each slice of records that are told on, the event loop gets its turn; unless somebody waits for the disk."""
 
@@ -127,7 +127,7 @@ class JournalWriter:
         wall: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Write to `log`; buffered records reach the disk at most `flush_interval_s` after they are written.
+        """Write to `log`; buffered records reach the disk about `flush_interval_s` after they are queued, at most.
 
         `encode` returns the body of a record that was queued without.
         """
@@ -196,9 +196,11 @@ class JournalWriter:
                 self.wake.wait()
             self.idle = False
         self.wake.clear()
-        pressed = self.durables != self._taken or self._give_up_at is not None or len(self.queue) >= BATCH
-        if self.trouble is not None or not pressed:
+        if self.trouble is not None:
             self.wake.wait(_LOOK_S)
+        elif self.durables == self._taken and self._give_up_at is None and len(self.queue) < BATCH:
+            # Each turn interrupts whoever answers, so what nobody waits for is written when it is to be synced.
+            self.wake.wait(max(self._flush_at - self._monotonic(), 0.0))
 
     def _turn(self) -> None:
         if self.refuses():
