@@ -31,7 +31,7 @@ serve: $(READY)  ## Start an embedded sidecar in ./data
 test: $(READY)  ## Run the tests (minutes)
 	$(BIN)/pytest -m 'not slow'
 
-slow: $(READY)  ## Run the slow tests: more than five hundred kills under load, ten thousand steps of the lifecycle, a minute of pings
+slow: $(READY)  ## Run the slow tests: five hundred kills under load, ten thousand steps, outages of minutes (half an hour)
 	$(BIN)/pytest -m slow
 
 scenarios: $(READY)  ## Run the policy stories

@@ -1,7 +1,7 @@
 """The journal: every decision and change, in order, on disk, each line bound to the one before.
 
-Rule 1: the request path only appends. A few milliseconds later the event loop encodes what has gathered, and one thread
-chains, writes and syncs; a durable record goes at once, with what has gathered before it.
+Rule 1: the request path only appends. A few milliseconds later, or in its next turn if a record is durable, the event
+loop encodes what has gathered, and one thread chains, writes and syncs.
 Rule 2: memory is bounded: a full buffer refuses a record, it never drops one.
 Rule 3: what had to be given up (closing with a broken disk) is counted and said.
 """
@@ -126,8 +126,10 @@ class Journal:
         self._flush_interval_s = flush_interval_s
         self._wall = wall
         self._appended = 0
-        self._fresh: list[AnyRecord] = []
+        self._fresh: list[Entry] = []
         """Not encoded yet."""
+        self._pressed = False
+        """One of them is durable."""
         self._lost = 0
         self._closed = False
         self._waiters: deque[Future[None]] = deque()
@@ -176,10 +178,9 @@ class Journal:
             raise BufferFullError(message)
         if durable:
             return self._append_durable(record)
-        self._appended += 1
         if not self._fresh:
             self._loop.call_later(_GATHER_S, self._queue_fresh)
-        self._fresh.append(record)
+        self._gather(Entry(record))
         return None
 
     async def room(self, timeout_s: float) -> bool:
@@ -245,31 +246,36 @@ class Journal:
         if writer.refuses():
             future.set_exception(_unavailable(writer.trouble.error if writer.trouble is not None else ""))
             return future
-        self._appended += 1
-        self._queue_fresh()
-        writer.queue.append(self._entry(record, future))
-        writer.durables += 1
-        writer.wake.set()
+        if not self._pressed:
+            self._loop.call_soon(self._queue_fresh)
+            self._pressed = True
+        self._gather(Entry(record, written=future))
         return future
 
+    def _gather(self, entry: Entry) -> None:
+        self._appended += 1
+        self._fresh.append(entry)
+
     def _queue_fresh(self) -> None:
-        """Hand over what nobody waits for, in its order."""
-        fresh, self._fresh = self._fresh, []
-        self._writer.queue.extend(map(self._entry, fresh))
-        if fresh and self._writer.idle:
-            self._writer.wake.set()
+        """Encode what has gathered, and hand it over."""
+        writer, fresh, pressed = self._writer, self._fresh, self._pressed
+        self._fresh, self._pressed = [], False
+        for entry in fresh:
+            self._fill(entry)
+        writer.queue.extend(fresh)
+        writer.durables += sum(entry.written is not None for entry in fresh)
+        if pressed or (fresh and writer.idle):
+            writer.wake.set()
 
-    def _entry(self, record: AnyRecord, written: Future[None] | None = None) -> Entry:
-        """Return the entry of a record.
+    def _fill(self, entry: Entry) -> None:
+        """Give a decision its body, here: what it is made of is in this processor's caches still.
 
-        A decision is encoded here: what it is made of is in this processor's caches still, so that it costs a third of
-        what it would on the writer's thread, which shares the interpreter's lock. A change may be large.
+        So it costs a third of what it would on the writer's thread, which shares the interpreter's lock. A change may
+        be large, and is left to that.
         """
-        body = b""
-        if type(record) is DecisionRecord:
+        if type(entry.record) is DecisionRecord:
             with contextlib.suppress(Exception):  # a bug: the writer meets it again, and has a way to say so
-                body = self._encode(record)
-        return Entry(record, body, written)
+                entry.body = self._encode(entry.record)
 
     def _held(self) -> int:
         return self._appended - self._writer.released
