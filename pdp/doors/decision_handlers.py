@@ -14,7 +14,7 @@ from sessionpdp.v1 import decision_pb2 as pb
 from pdp.core.lawful_request import Fault
 from pdp.core.model import Request
 from pdp.doors.call import Call
-from pdp.doors.decision_point import Answer, DecisionPoint
+from pdp.doors.decision_point import Answer, DecisionPoint, Pending
 from pdp.doors.errors import InvalidRequestError
 from pdp.doors.watching import WatchHub
 from pdp.doors.wire import (
@@ -96,6 +96,7 @@ class DecisionHandlers:
             fault = Fault("checks", f"has {len(checks)} items, at most {self._most_items} are taken")
             raise InvalidRequestError([fault])
         named: set[str] = set()
+        pending: list[tuple[pb.Decision, Pending]] = []
         waiting: list[tuple[pb.Decision, asyncio.Task[Answer]]] = []
         for position, check in enumerate(checks):
             if position % _SLICE == _SLICE - 1:
@@ -103,19 +104,24 @@ class DecisionHandlers:
             answer = self._decide_one(check, call, named)
             if isinstance(answer, Answer):
                 _fill(decisions.add(), answer)
+            elif isinstance(answer, Pending):
+                pending.append((decisions.add(), answer))
             else:
                 waiting.append((decisions.add(), answer))
+        settled = await self._point.settle([one for _, one in pending])
+        for (message, _), answer in zip(pending, settled, strict=True):
+            _fill(message, answer)
         for message, task in waiting:
             _fill(message, await task)
 
-    def _decide_one(self, check: pb.CheckRequest, call: Call, named: set[str]) -> Answer | asyncio.Task[Answer]:
+    def _decide_one(
+        self, check: pb.CheckRequest, call: Call, named: set[str]
+    ) -> Answer | Pending | asyncio.Task[Answer]:
         try:
             request = _item(check, call, named)
         except InvalidRequestError as error:
             return self._point.invalid(error.message)
-        return self._point.check_at_once(request, call, check.traceparent) or self._start(
-            request, call, check.traceparent
-        )
+        return self._point.begin(request, call, check.traceparent) or self._start(request, call, check.traceparent)
 
     def _withhold(self, decisions: Decisions) -> None:
         """Deny a batch that is late: its allows must not leave any more, and the stream's other batches go on."""
@@ -124,7 +130,7 @@ class DecisionHandlers:
             _fill(decision, self._point.late())
 
     def _start(self, request: Request, call: Call, traceparent: str) -> asyncio.Task[Answer]:
-        """Decide beside the other items, so that a batch of durable decisions shares one fsync."""
+        """Decide beside the other items, which need not wait for what this one waits for."""
         return asyncio.get_running_loop().create_task(self._point.check(request, call, traceparent))
 
 

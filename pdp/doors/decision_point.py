@@ -72,6 +72,17 @@ class Answer(Struct, frozen=True):
     trace: TraceContext
 
 
+class Pending(Struct, frozen=True):
+    """An answer that may be given once its record is on disk."""
+
+    answer: Answer
+    written: asyncio.Future[None]
+    request: Request
+    call: Call
+    traceparent: str
+    started: int
+
+
 class Bounds(Struct, frozen=True):
     """How much is taken on at once, and how long anything may wait."""
 
@@ -113,23 +124,29 @@ class DecisionPoint:
 
     async def check(self, request: Request, call: Call, traceparent: str = "") -> Answer:
         """Decide one request; an allow counts as a use."""
-        return self.check_at_once(request, call, traceparent) or await self._check_waiting(request, call, traceparent)
+        begun = self.begin(request, call, traceparent)
+        if begun is None:
+            begun = await self._begin_later(request, call, traceparent)
+        return begun if isinstance(begun, Answer) else (await self.settle((begun,)))[0]
 
-    def check_at_once(self, request: Request, call: Call, traceparent: str = "") -> Answer | None:
-        """Decide one request if that needs no waiting, else return None and leave no trace.
+    def begin(self, request: Request, call: Call, traceparent: str = "") -> Answer | Pending | None:
+        """Decide one request; return None and leave no trace if it must wait for a revision or for room.
 
         Most decisions wait for nothing, and a coroutine for each of a batch would cost as much as deciding.
         """
         if request.at_least_revision > self._snapshot.revision:
             return None
-        started = time.time_ns()
-        decision = self._decide(request)
-        if decision.durable:
-            return None
         try:
-            return self._commit(decision, request, call, traceparent, started)[0]
+            return self._begin(request, call, traceparent, time.time_ns())
         except EvidenceError:
             return None
+
+    async def settle(self, pending: Sequence[Pending]) -> list[Answer]:
+        """Return the answers once their records are on disk; a denial for each that is not within the deadline."""
+        waiting = [one.written for one in pending if not one.written.done()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=self._remaining(pending[0].call))
+        return [self._settled(one) for one in pending]
 
     def ask(self, request: Request) -> Decision:
         """Decide one request without counting a use and without a record."""
@@ -170,33 +187,54 @@ class DecisionPoint:
         """Return the denial of an item that is not well-formed; it never was a request, so there is no record."""
         return self._unrecorded(self._refusal(Code.REQUEST_INVALID, message))
 
-    async def _check_waiting(self, request: Request, call: Call, traceparent: str) -> Answer:
-        """Decide one request that must wait for a revision, for room in the buffer, or for the disk."""
+    async def _begin_later(self, request: Request, call: Call, traceparent: str) -> Answer | Pending:
+        """Decide one request once its revision is there, and room in the buffer."""
         started = time.time_ns()
         if self._waiting >= self._bounds.waiting:
-            message = f"{self._waiting} decisions are waiting already"
-            return self._noted(self._refusal(Code.OVERLOADED, message), request, call, started, traceparent)
+            return self._overloaded(request, call, started, traceparent)
         self._waiting += 1
         try:
             await self._caught_up(request, call)
-            if not await self._evidence.room(self._remaining(call)):
-                return self._noted(
-                    self._refusal(Code.EVIDENCE_UNAVAILABLE, _NO_ROOM), request, call, started, traceparent
-                )
-            answer, written = self._commit(self._decide(request), request, call, traceparent, started)
-            if written is not None:
-                await asyncio.wait_for(asyncio.shield(written), self._remaining(call))
+            if await self._evidence.room(self._remaining(call)):
+                return self._begin(request, call, traceparent, started)
+            message = _NO_ROOM
         except EvidenceError as error:
-            return self._noted(
-                self._refusal(Code.EVIDENCE_UNAVAILABLE, str(error)), request, call, started, traceparent
-            )
-        except TimeoutError:
-            message = _NOT_IN_TIME
-            return self._noted(self._refusal(Code.EVIDENCE_UNAVAILABLE, message), request, call, started, traceparent)
-        else:
-            return answer
+            message = str(error)
         finally:
             self._waiting -= 1
+        return self._noted(self._refusal(Code.EVIDENCE_UNAVAILABLE, message), request, call, started, traceparent)
+
+    def _begin(self, request: Request, call: Call, traceparent: str, started: int) -> Answer | Pending:
+        """Decide one request; raise EvidenceError if there is no room, having left no trace."""
+        decision = self._decide(request)
+        if decision.durable and self._waiting >= self._bounds.waiting:
+            return self._overloaded(request, call, started, traceparent)
+        answer, written = self._commit(decision, request, call, traceparent, started)
+        if written is None:
+            return answer
+        self._waiting += 1
+        written.add_done_callback(self._waited)
+        return Pending(answer, written, request, call, traceparent, started)
+
+    def _waited(self, _: asyncio.Future[None]) -> None:
+        self._waiting -= 1
+
+    def _settled(self, pending: Pending) -> Answer:
+        written = pending.written
+        if not written.done():
+            written.remove_done_callback(self._waited)
+            self._waited(written)
+            message = _NOT_IN_TIME
+        elif (error := written.exception()) is None:
+            return pending.answer
+        else:
+            message = str(error)
+        refusal = self._refusal(Code.EVIDENCE_UNAVAILABLE, message)
+        return self._noted(refusal, pending.request, pending.call, pending.started, pending.traceparent)
+
+    def _overloaded(self, request: Request, call: Call, started: int, traceparent: str) -> Answer:
+        message = f"{self._waiting} decisions are waiting already"
+        return self._noted(self._refusal(Code.OVERLOADED, message), request, call, started, traceparent)
 
     async def _caught_up(self, request: Request, call: Call) -> None:
         """Wait for the revision a request asks for; the table says STATE_BEHIND if it did not come in time."""
