@@ -95,6 +95,24 @@ async def test_more_waiting_checks_than_the_bound_are_overloaded(serve: Serve) -
         assert await server.check() == "GRANTED"
 
 
+async def test_durable_items_of_a_batch_wait_together_within_the_bound(serve: Serve, home: Path) -> None:
+    """Those beyond it are overloaded, the others denied at the deadline; nobody waits any more then."""
+    disk = FaultyDisk()
+    (home / "durable.yaml").write_text(DURABLE)
+    server = await serve(disk=disk, changes={"policies": [str(home)], "limits": Limits(waiting=2)})
+    batch = pb.CheckBatchRequest(checks=[check()] * 3)
+    disk.stall()
+    try:
+        answer = await server.decisions.CheckBatch(batch, timeout=1.0)
+    finally:
+        disk.mend()
+    assert codes_of(answer.decisions) == ["EVIDENCE_UNAVAILABLE", "EVIDENCE_UNAVAILABLE", "OVERLOADED"]
+    assert codes_of((await server.decisions.CheckBatch(pb.CheckBatchRequest(checks=[check()] * 2))).decisions) == [
+        "GRANTED",
+        "GRANTED",
+    ]
+
+
 async def test_more_calls_than_the_bound_are_refused(serve: Serve) -> None:
     """With the reason; the next is taken when one has ended."""
     server = await serve(changes={"limits": Limits(calls=1)})
