@@ -148,9 +148,10 @@ def _entries(directory: Path, *, lines: int, after: int | None, follow: bool) ->
     last = after
     if last is None:
         last = 0
-        for entry in _youngest(directory, lines):
+        for entry in _youngest(directory, max(lines, 1)):
             last = entry.sequence
-            yield entry
+            if lines:
+                yield entry
         if not follow:
             return
     yield from tail_journal(directory, follow=follow, after=last)

@@ -108,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
     command = typer.main.get_command(command_line())
     try:
+        _refuse_what_is_no_text(sys.argv[1:] if arguments is None else arguments)
         code = command.main(arguments, prog_name="pdp", standalone_mode=False)
     except CommandError as error:
         code = _ended(error.messages, error.hints)
@@ -121,6 +122,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         traceback.print_exc()
         code = _ended([f"unexpected: {type(error).__name__}: {error}"], ["this is a fault of `pdp` itself"])
     sys.exit(code or 0)
+
+
+def _refuse_what_is_no_text(arguments: Sequence[str]) -> None:
+    """Raise CommandError for an argument whose bytes are not UTF-8: Python hands them on as lone surrogates."""
+    for argument in arguments:
+        if not argument.isascii() and argument != argument.encode(errors="ignore").decode():
+            message = f"argument {argument!a} is not UTF-8"
+            raise CommandError(message)
 
 
 def _ended(messages: Sequence[str], hints: Sequence[str]) -> int:

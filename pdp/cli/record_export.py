@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 
+from pdp.cli.terminal import shown
 from pdp.evidence.index.topics import Line, decode_line, summary_of
 from pdp.evidence.ocsf import events_of
 
@@ -31,8 +32,8 @@ COLUMNS = (
 )
 """Of the table; a column may be added at the end."""
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""What spreadsheets would carry out; a quote before it keeps a cell text. Ids come from whoever asks."""
+_FORMULAS = (*"=+-@\t\r", *"\uff1d\uff0b\uff0d\uff20")
+"""What spreadsheets carry out, also in full width; a quote before it keeps a cell text. Ids come from whoever asks."""
 
 
 class ExportFormat(StrEnum):
@@ -59,7 +60,7 @@ def _csv(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def _ocsf(lines: Iterable[bytes]) -> Iterator[str]:
-    return (json.dumps(event, ensure_ascii=False) + "\n" for line in lines for event in events_of(line))
+    return (shown(json.dumps(event, ensure_ascii=False)) + "\n" for line in lines for event in events_of(line))
 
 
 _WRITERS: Mapping[ExportFormat, Callable[[Iterable[bytes]], Iterator[str]]] = {

@@ -98,3 +98,27 @@ async def test_what_cannot_be_found_is_said(server: ServerProcess) -> None:
     assert "`--since`: `yesterday` is not a duration" in bad.stderr
     nowhere = await pdp(server.home, "query", "--data-dir", "elsewhere")
     assert "there is no journal in `elsewhere`" in nowhere.stderr
+
+
+async def test_following_from_the_end_prints_nothing_of_before(server: ServerProcess) -> None:
+    """No lines are asked for, so none of those that are there already."""
+    where = sources(server)["directory"]
+    told = await pdp(server.home, "tail", "--lines", "0", *where)
+    assert (told.returncode, told.stdout) == (0, "")
+    following = await asyncio.create_subprocess_exec(
+        *PDP, "journal", "tail", "--follow", "--lines", "0", "--json", *where, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert following.stdout is not None
+        first = asyncio.ensure_future(following.stdout.readline())
+        channels = server.connect()
+        try:
+            while not first.done():
+                await channels.check(check(session_id="s-new"))
+                await asyncio.sleep(0.1)
+        finally:
+            await channels.close()
+        assert json.loads(first.result())["request"]["session_id"] == "s-new"
+    finally:
+        following.terminate()
+        await following.wait()
