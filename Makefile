@@ -45,7 +45,7 @@ lint: $(READY)  ## Style of the code, and of the contract
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/buf lint
 
 types: $(READY)  ## mypy, strict
-	$(BIN)/mypy pdp clients/python/src/sessionpdp
+	$(BIN)/mypy pdp clients/python/src/sessionpdp demo
 
 imports: $(READY)  ## The direction of dependence
 	$(BIN)/lint-imports

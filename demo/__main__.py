@@ -27,7 +27,7 @@ from pdp.cli.usage_view import times_text
 from pdp.core.model import AnyFact, Entitlement, Instant
 from pdp.core.wording import SECOND
 from pdp.doors.facts_wire import message_of
-from pdp.evidence.journal.journal_reader import Verified, verify
+from pdp.evidence.seals.verifying import Verified, verify
 from pdp.state.facts_file import parse_facts
 
 STORY = Path(__file__).parent.parent / "policies" / "examples" / "release-job"

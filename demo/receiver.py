@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
     TraceServiceServicer,
     add_TraceServiceServicer_to_server,
 )
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
@@ -26,7 +27,7 @@ class SpanReceiver(TraceServiceServicer):
         self._spans: dict[str, Span] = {}
         self._changed = threading.Condition()
         self._server = grpc.server(ThreadPoolExecutor(2))
-        add_TraceServiceServicer_to_server(self, self._server)
+        add_TraceServiceServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]  # generated
         self.port = self._server.add_insecure_port("127.0.0.1:0")
 
     def Export(  # noqa: N802  # the name is the protocol's
@@ -69,12 +70,13 @@ class SpanReceiver(TraceServiceServicer):
         self._server.stop(0)
 
 
-def attributes(span: Span) -> dict[str, str]:
-    """Return a span's attributes as text."""
-    return {pair.key: _text(pair.value) for pair in span.attributes}
+def attributes(told: Span | Span.Link) -> dict[str, str]:
+    """Return the attributes of a span or a link as text."""
+    return {pair.key: _text(pair.value) for pair in told.attributes}
 
 
-def _text(value: object) -> str:
-    kind = value.WhichOneof("value")  # type: ignore[attr-defined]  # an AnyValue
-    inner = getattr(value, kind) if kind else ""
-    return ", ".join(_text(item) for item in inner.values) if kind == "array_value" else str(inner)
+def _text(value: AnyValue) -> str:
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return ", ".join(_text(item) for item in value.array_value.values)
+    return str(getattr(value, kind)) if kind else ""
