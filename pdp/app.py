@@ -146,7 +146,8 @@ class Sidecar:
         self._run_forever(replica, lapses)
         self._post_health()
         started: dict[str, Attribute] = {"version": VERSION, "revision": self.snapshot.revision}
-        self._note("started", started | {"policies": self.snapshot.policies.version, "changes_recorded_late": missing})
+        started |= {"policies": self.snapshot.policies.version, "changes_recorded_late": missing}
+        self._note("started", started | {"signing_key": self.evidence.signing_key})
 
     async def stop(self) -> None:
         """Say so to callers, let what is under way finish, write what is recorded; bounded by `drain`."""
@@ -367,6 +368,7 @@ def _evidence_settings(settings: Settings) -> EvidenceSettings:
     return EvidenceSettings(
         directory=settings.journal_dir,
         max_buffered=journal.max_buffered,
+        max_buffered_bytes=journal.max_buffered_bytes,
         segment_bytes=journal.segment_bytes,
         flush_interval_s=journal.flush_interval / SECOND,
         compress=journal.compress,

@@ -116,6 +116,8 @@ class Journal(Struct, frozen=True, kw_only=True):
 
     max_buffered: int = 65_536
     """Records that may wait for the disk."""
+    max_buffered_bytes: int = 268_435_456
+    """Bytes of decisions, encoded, that may wait for it."""
     segment_bytes: int = 67_108_864
     flush_interval: Duration = Duration(SECOND // 20)
     """Longest time until a buffered record is on disk."""

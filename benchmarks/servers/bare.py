@@ -18,7 +18,8 @@ from pdp.core.model import Instant
 from pdp.evidence.evidence import Evidence, EvidenceSettings
 from pdp.evidence.record import AnyRecord
 from pdp.evidence.telemetry.metrics import Gauges
-from pdp.evidence.usage.usage import Restored, UseFold
+from pdp.evidence.usage.usage import Restored
+from pdp.evidence.usage.use_checkpoint import UseFold
 from pdp.settings import load
 
 

@@ -109,9 +109,18 @@ def _door(
         raise CommandError(message)
     named = target or ("" if data_dir is not None else os.environ.get(variable, ""))
     if named:
+        _refuse_bare_path(option, named)
         return Door(named, option, timeout_s, tls=tls)
     directory = data_dir or DEFAULT_DATA_DIR
     return Door(f"unix:{directory.absolute() / socket}", option, timeout_s, directory, tls)
+
+
+def _refuse_bare_path(option: str, target: str) -> None:
+    """Refuse the path of a socket where gRPC would look for a host of that name."""
+    # Unlike Path, these take any text, also one that is no path.
+    if os.path.exists(target) and not os.path.isdir(target):  # noqa: PTH110, PTH112
+        message = f"`{option}`: `{target}` is a file, not an address"
+        raise CommandError(message, hint=f"write `unix:{target}`")
 
 
 def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> Tls | None:

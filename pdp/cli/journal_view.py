@@ -129,7 +129,7 @@ def verification_view(outcome: Verification) -> RenderableType:
 def _sealed(verified: Verified) -> str:
     """Return what signatures vouch for."""
     if not verified.key:
-        return "no: there is no key"
+        return "no: there is no key, so that whoever can write here can have written all of it"
     removed = f"; up to {verified.removed_until} removed, as a seal says" if verified.removed_until else ""
     seals = f"{verified.seals} segment{'s' if verified.seals != 1 else ''} and the head"
     return f"up to record {verified.sealed_until} ({seals}), by key {verified.key}{removed}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -114,9 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _ended(error.messages, error.hints)
     except typer.TyperException as error:
         code = _misused(error)
-    except BrokenPipeError:
-        # Whoever reads has had enough; without this the interpreter would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as ended:
+        # Whoever reads has had enough: typer would exit with 1, which means deny.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
         code = EXIT_ERROR
     except Exception as error:  # noqa: BLE001  # an uncaught error would exit with 1, which means deny
         traceback.print_exc()

@@ -8,8 +8,10 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 
+import msgspec
+
 from pdp.cli.terminal import shown
-from pdp.evidence.index.topics import Line, decode_line, summary_of
+from pdp.evidence.index.topics import Line, summary_of
 from pdp.evidence.ocsf import events_of
 
 COLUMNS = (
@@ -29,11 +31,25 @@ COLUMNS = (
     "action",
     "resource",
     "revision",
+    "actor",
+    "about",
+    "method",
+    "reason",
 )
 """Of the table; a column may be added at the end."""
 
 _FORMULAS = (*"=+-@\t\r", *"\uff1d\uff0b\uff0d\uff20")
 """What spreadsheets carry out, also in full width; a quote before it keeps a cell text. Ids come from whoever asks."""
+
+
+class _Row(Line, frozen=True):
+    """What a row says, beyond under what its record is found."""
+
+    actor: str = ""
+    reason: str = ""
+
+
+_decode_row = msgspec.json.Decoder(_Row).decode
 
 
 class ExportFormat(StrEnum):
@@ -56,7 +72,7 @@ def _jsonl(lines: Iterable[bytes]) -> Iterator[str]:
 def _csv(lines: Iterable[bytes]) -> Iterator[str]:
     yield _row(COLUMNS)
     for raw in lines:
-        yield _row(_cell(text) for text in _cells(decode_line(raw)))
+        yield _row(_cell(text) for text in _cells(_decode_row(raw)))
 
 
 def _ocsf(lines: Iterable[bytes]) -> Iterator[str]:
@@ -70,13 +86,14 @@ _WRITERS: Mapping[ExportFormat, Callable[[Iterable[bytes]], Iterator[str]]] = {
 }
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: _Row) -> tuple[str, ...]:
     topic, asked = summary_of(line), line.request
     about = (topic.identity, topic.owner, topic.session, topic.task, topic.approval, topic.ticket)
     revision = str(line.revision) if line.revision else ""
     asked_for = (asked.subject, asked.action, asked.resource)
     how = (str(line.seq), line.time, line.kind, line.outcome, topic.code, line.decision_id)
-    return (*how, *about, *asked_for, revision)
+    written = " ".join(f"{change.kind}:{change.id}" for change in line.changes)
+    return (*how, *about, *asked_for, revision, line.actor, written or line.about, line.method, line.reason)
 
 
 def _cell(text: str) -> str:

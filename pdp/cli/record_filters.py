@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeAlias
@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeAlias
 import typer
 
 from pdp.cli.connections import DEFAULT_DATA_DIR, DEFAULT_TIMEOUT_S, Door, administration_of, auditing
-from pdp.cli.journal_place import journal_in, past_instant
+from pdp.cli.journal_place import journal_in, past_period
 from pdp.cli.options import CONNECTION, Ca, Certificate, DataDir, Key, Timeout, TokenFile
 from pdp.cli.trouble import CommandError
 
 if TYPE_CHECKING:
+    from sessionpdp.v1.evidence_pb2 import GetRecordRequest, Record
     from sessionpdp.v1.evidence_pb2_grpc import EvidenceServiceStub
 
     from pdp.evidence.index.offline import JournalSearch
@@ -49,39 +50,40 @@ class Filters:
     """Fields of `Query` that are text."""
     outcome: str | None
     kind: str | None
-    since: str
-    until: str
+    since: str | None
+    until: str | None
 
     def query(self, *, oldest_first: bool) -> Query:
         """Return it as the index takes it; raise CommandError for a time that is none."""
         from pdp.evidence.index.query import Query, RecordKind, RecordOutcome
 
+        since, until = past_period(self.since, self.until)
         return Query(
             **self.texts,
             outcome=None if self.outcome is None else RecordOutcome(self.outcome),
             kind=None if self.kind is None else RecordKind(self.kind),
-            since=past_instant("--since", self.since),
-            until=past_instant("--until", self.until),
+            since=since,
+            until=until,
             oldest_first=oldest_first,
         )
 
 
 def filters_of(
     *,
-    identity: Annotated[str, _text("--identity", "About this identity, its family, or this subject.")] = "",
-    owner: Annotated[str, _text("--owner", "About what this owner answers for.", "NAME")] = "",
-    session: Annotated[str, _text("--session", "About this session.")] = "",
-    task: Annotated[str, _text("--task", "About this task.")] = "",
-    approval: Annotated[str, _text("--approval", "About this approval.")] = "",
-    ticket: Annotated[str, _text("--ticket", "Under this ticket.", "TEXT")] = "",
-    code: Annotated[str, _text("--code", "With this reason, rule, lapse or event among its own.", "CODE")] = "",
+    identity: Annotated[str | None, _text("--identity", "About this identity, its family, or this subject.")] = None,
+    owner: Annotated[str | None, _text("--owner", "About what this owner answers for.", "NAME")] = None,
+    session: Annotated[str | None, _text("--session", "About this session.")] = None,
+    task: Annotated[str | None, _text("--task", "About this task.")] = None,
+    approval: Annotated[str | None, _text("--approval", "About this approval.")] = None,
+    ticket: Annotated[str | None, _text("--ticket", "Under this ticket.", "TEXT")] = None,
+    code: Annotated[str | None, _text("--code", "With this reason, rule, lapse or event of its own.", "CODE")] = None,
     outcome: Outcome = None,
     kind: Kind = None,
-    since: Annotated[str, _text("--since", "From when on: `7d` ago, or a time.", "TIME")] = "",
-    until: Annotated[str, _text("--until", "Before when: `1h` ago, or a time.", "TIME")] = "",
+    since: Annotated[str | None, _text("--since", "From when on: `7d` ago, a date, or a time.", "TIME")] = None,
+    until: Annotated[str | None, _text("--until", "Before when: `1h` ago, a date, or a time.", "TIME")] = None,
 ) -> Filters:
-    """Return what is asked for."""
-    texts = {
+    """Return what is asked for; raise CommandError for an empty text, which would ask for everything."""
+    given = {
         "identity": identity,
         "owner": owner,
         "session": session,
@@ -90,6 +92,10 @@ def filters_of(
         "ticket": ticket,
         "code": code,
     }
+    texts = {name: text for name, text in given.items() if text is not None}
+    empty = [f"`--{name}` must not be empty" for name, text in texts.items() if not text]
+    if empty:
+        raise CommandError(*empty)
     return Filters(texts, outcome, kind, since, until)
 
 
@@ -139,26 +145,50 @@ class Records(Protocol):
         """Return the record of a decision id or a sequence; None if there is none."""
 
 
+_VERIFY = "`pdp journal verify` names every broken place"
+
+
 @contextmanager
 def reading(source: Source) -> Iterator[Records]:
-    """Open the source; what goes wrong with it becomes CommandError."""
-    import sqlite3
-
+    """Open the source; what goes wrong with it, and only that, becomes CommandError."""
     from pdp.evidence.index.offline import searching
-    from pdp.evidence.trouble import JournalDamagedError
 
     if source.door is not None:
         with auditing(source.door) as stub:
             yield _BehindDoor(stub, source.door)
         return
+    with ExitStack() as stack:
+        with _read():
+            search = stack.enter_context(searching(journal_in(source.data_dir)))
+        yield _InDirectory(search)
+
+
+@contextmanager
+def _read() -> Iterator[None]:
+    import sqlite3
+
+    from pdp.evidence.trouble import JournalDamagedError
+
     try:
-        with searching(journal_in(source.data_dir)) as search:
-            yield _InDirectory(search)
+        yield
     except JournalDamagedError as error:
-        raise CommandError(str(error), hint="`pdp journal verify` names every broken place") from error
+        raise CommandError(str(error), hint=_VERIFY) from error
     except (OSError, sqlite3.Error) as error:
         message = f"the journal cannot be read: {error}"
         raise CommandError(message) from error
+
+
+def record_named(source: Source, name: str) -> bytes:
+    """Return the record of a decision id or a sequence; raise CommandError if there is none."""
+    if not name:
+        message = "`ID` must not be empty"
+        raise CommandError(message)
+    with reading(source) as records:
+        line = records.get(name)
+    if line is None:
+        message = f"record `{name}` is not in the journal"
+        raise CommandError(message, hint="`pdp journal query` finds records by what they are about")
+    return line
 
 
 class _InDirectory:
@@ -166,15 +196,18 @@ class _InDirectory:
         self._search = search
 
     def find(self, query: Query, most: int | None = None) -> Iterator[bytes]:
-        return (record.raw for record in self._search.records(query, most))
+        # Around the reading alone: what goes wrong with what is done between the records is not the journal's.
+        with _read():
+            yield from (record.raw for record in self._search.records(query, most))
 
     def get(self, name: str) -> bytes | None:
         from pdp.evidence.index.query import Query
 
-        number = _sequence(name)
+        number = sequence_in(name)
         if number is None:
-            return next(self.find(Query(decision_id=name), 1), None)
-        found = self._search.record(number)
+            return next(self.find(Query(decision_id=name, oldest_first=True), 1), None)
+        with _read():
+            found = self._search.record(number)
         return None if found is None else found.raw
 
 
@@ -193,7 +226,7 @@ class _BehindDoor:
         while most is None or most > 0:
             request.page_size = _PAGE if most is None else min(most, _PAGE)
             page = self._stub.ListRecords(request, timeout=self._timeout_s)
-            yield from (record.record_json.encode() for record in page.records)
+            yield from (self._line(record) for record in page.records)
             most = None if most is None else most - len(page.records)
             if not page.next_page_token:
                 return
@@ -202,8 +235,19 @@ class _BehindDoor:
     def get(self, name: str) -> bytes | None:
         from sessionpdp.v1.evidence_pb2 import GetRecordRequest
 
-        number = _sequence(name)
+        number = sequence_in(name)
         request = GetRecordRequest(decision_id=name) if number is None else GetRecordRequest(sequence=number)
+        return self._ask(request)
+
+    def _line(self, record: Record) -> bytes:
+        """Return the line of one of many, fetched by itself if it is too long for a page."""
+        from sessionpdp.v1.evidence_pb2 import GetRecordRequest
+
+        if record.record_omitted:
+            return self._ask(GetRecordRequest(sequence=record.sequence))
+        return record.record_json.encode()
+
+    def _ask(self, request: GetRecordRequest) -> bytes:
         return self._stub.GetRecord(request, timeout=self._timeout_s).record.record_json.encode()
 
 
@@ -211,5 +255,6 @@ _DIGITS = 19
 """A sequence has fewer; ids of decisions have 32, which may all be digits."""
 
 
-def _sequence(name: str) -> int | None:
+def sequence_in(name: str) -> int | None:
+    """Return the sequence that a name is; None: it is the id of a decision."""
     return int(name) if name.isascii() and name.isdecimal() and len(name) < _DIGITS else None

@@ -4,22 +4,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from pdp.cli.grouping import with_options
 from pdp.cli.helping import DOING_EXITS, help_text
 from pdp.cli.options import OUTPUT, Json
-from pdp.cli.record_filters import Filters, Source, filters_of, reading, source_of
-from pdp.cli.terminal import show, show_text
-from pdp.cli.trouble import CommandError
+from pdp.cli.output_file import replacing
+from pdp.cli.record_filters import Filters, Source, filters_of, reading, record_named, source_of
+from pdp.cli.terminal import remark_text, say_hint, show, show_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _LIMIT = 100
 _Format: TypeAlias = Literal["jsonl", "csv", "ocsf"]
@@ -27,7 +27,8 @@ _Format: TypeAlias = Literal["jsonl", "csv", "ocsf"]
 _QUERY_HELP = help_text(
     "Find records: decisions, changes, administrative calls, lapses and events that meet everything asked for.",
     "The newest first. A change is found by the facts it wrote. With `--json` each line is the record as it stands on "
-    "disk. Without a running sidecar the index is brought up to date first.",
+    "disk. Without a running sidecar the index is brought up to date first. Whether there are more than `--limit` is "
+    "said on standard error.",
     examples=[
         "pdp journal query --session session-1842 --outcome deny",
         "pdp journal query --owner team-payments --code TASK_ENDED --since 7d --json",
@@ -63,12 +64,31 @@ def query_records(
     from pdp.cli.journal_view import record_line
 
     query = filters.query(oldest_first=oldest_first)
+    number = 0
     with reading(source) as records:
-        for line in records.find(query, limit):
-            if as_json:
+        for number, line in enumerate(records.find(query, limit + 1), 1):
+            if number > limit:
+                remark_text(_MORE_LATER.format(limit) if oldest_first else _MORE_EARLIER.format(limit))
+            elif as_json:
                 show_text(f"{line.decode()}\n")
             else:
                 show(record_line(msgspec.json.decode(line)))
+    if not number:
+        _say_none(filters)
+
+
+_MORE_EARLIER = "the newest {}; there are more: `--limit`, `--until` or `export` give the rest\n"
+_MORE_LATER = "the oldest {}; there are more: `--limit`, `--since` or `export` give the rest\n"
+
+
+def _say_none(filters: Filters) -> None:
+    """Say that nothing was found, which might be for a mistyped code."""
+    from pdp.cli.record_codes import hint_for
+
+    remark_text("no record meets that\n")
+    hint = hint_for(filters.texts.get("code", ""))
+    if hint:
+        say_hint(hint)
 
 
 @with_options(source=source_of)
@@ -83,11 +103,7 @@ def show_record(
 
     from pdp.cli.record_view import record_view
 
-    with reading(source) as records:
-        line = records.get(name)
-    if line is None:
-        message = f"record `{name}` is not in the journal"
-        raise CommandError(message, hint="`pdp journal query` finds records by what they are about")
+    line = record_named(source, name)
     if as_json:
         show_text(f"{line.decode()}\n")
     else:
@@ -105,7 +121,8 @@ def export(
         typer.Option(
             "--output",
             "-o",
-            help="File to write, readable by its owner only. Without it: standard output.",
+            help="File to make, or to replace once all is written; readable by its owner only. "
+            "Without it: standard output.",
             metavar="FILE",
             rich_help_panel=OUTPUT,
             show_default=False,
@@ -116,23 +133,29 @@ def export(
     from pdp.cli.record_export import ExportFormat, exported
 
     query = filters.query(oldest_first=True)
-    with reading(source) as records:
-        texts = exported(records.find(query), ExportFormat(form))
-        if output is None:
-            _write(sys.stdout, texts)
-            return
+    with reading(source) as records, nullcontext(sys.stdout) if output is None else replacing(output) as file:
+        lines = _Counted(records.find(query))
         try:
-            descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            message = f"cannot write `{output}`: {(error.strerror or str(error)).lower()}"
-            raise CommandError(message) from error
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            _write(file, texts)
+            file.writelines(exported(lines, ExportFormat(form)))
+        finally:
+            file.flush()
+    if lines.number:
+        remark_text(f"{lines.number} record{'' if lines.number == 1 else 's'} written\n")
+    else:
+        _say_none(filters)
 
 
-def _write(file: TextIO, texts: Iterable[str]) -> None:
-    file.writelines(texts)
-    file.flush()
+class _Counted:
+    """Lines, and how many there were so far."""
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        self._lines = lines
+        self.number = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for line in self._lines:
+            self.number += 1
+            yield line
 
 
 def add_to(journal: typer.Typer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +14,7 @@ from pdp.doors.call import Call
 from pdp.doors.errors import InvalidRequestError, LateError, NotFoundError, UnavailableError
 from pdp.doors.fact_handlers import query_of
 from pdp.doors.fields_wire import fill
-from pdp.doors.fitting import that_fit
+from pdp.doors.fitting import fits, that_fit
 from pdp.doors.governing import Permit, timeout_s
 from pdp.doors.looking_up import LookUps
 from pdp.doors.wire import timestamp
@@ -100,7 +99,7 @@ class EvidenceHandlers:
             page = self._records.page(wanted, wanted.page_token, min(wanted.page_size, _MOST))
         except ValueError as error:
             raise InvalidRequestError([Fault("page_token", str(error))]) from error
-        records = list(that_fit(_messages(page.records)))
+        records = list(that_fit(map(_listed, page.records)))
         whole = len(records) == len(page.records)
         token = page.next_token if whole else token_of(records[-1].sequence)
         return pb.ListRecordsResponse(records=records, next_page_token=token, sequence=page.sequence)
@@ -126,8 +125,13 @@ class EvidenceHandlers:
             raise UnavailableError(text) from error
 
 
-def _messages(records: Iterable[FoundRecord]) -> Iterable[pb.Record]:
-    return (record_message(one) for one in records)
+def _listed(found: FoundRecord) -> pb.Record:
+    """Return a record as one of many; without its line if no answer holds that."""
+    message = record_message(found)
+    if not fits(message):
+        message.ClearField("record_json")
+        message.record_omitted = True
+    return message
 
 
 def record_message(found: FoundRecord) -> pb.Record:

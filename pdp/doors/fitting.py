@@ -17,6 +17,11 @@ _FRAME = 6
 _M = TypeVar("_M", bound=Message)
 
 
+def fits(message: Message, most: int = MOST_BYTES) -> bool:
+    """Whether so many bytes hold a message."""
+    return message.ByteSize() + _FRAME <= most
+
+
 def that_fit(messages: Iterable[_M], most: int = MOST_BYTES) -> Iterator[_M]:
     """Yield the first of many messages, as far as so many bytes hold them; the very first in any case."""
     size = 0

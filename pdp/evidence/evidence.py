@@ -44,11 +44,12 @@ from pdp.evidence.telemetry.metrics import (
     Sources,
     otlp_metrics,
 )
-from pdp.evidence.telemetry.otlp_logs import LogMaker, LogSignal
+from pdp.evidence.telemetry.otlp import LOGS, SPANS, OtlpSignal
+from pdp.evidence.telemetry.otlp_logs import LogMaker
 from pdp.evidence.telemetry.outbox import Outbox
 from pdp.evidence.telemetry.spans import SpanMaker
 from pdp.evidence.telemetry.tally import Tally
-from pdp.evidence.telemetry.telemetry import Signal, SpanSignal, Telemetry, TelemetryStatus, otlp_spans
+from pdp.evidence.telemetry.telemetry import Signal, SpanSignal, Telemetry, TelemetryStatus
 from pdp.evidence.trouble import BufferFullError
 from pdp.evidence.usage.usage import Restored, UseLedger
 from pdp.evidence.usage.usage_book import UsageBook
@@ -60,6 +61,7 @@ class EvidenceSettings(Struct, frozen=True, kw_only=True):
     directory: Path
     """Where the journal lives."""
     max_buffered: int = 65_536
+    max_buffered_bytes: int = 256 * 1024 * 1024
     segment_bytes: int = 64 * 1024 * 1024
     flush_interval_s: float = 0.05
     compress: bool = True
@@ -136,7 +138,8 @@ class Evidence:
     def start(self) -> Restored:
         """Open the journal and begin; return what was used before. Needs a running event loop.
 
-        Raises what `Journal.open` raises, MaskingKeyError, and OSError if the Prometheus port is taken.
+        Raises what `Journal.open` raises, MaskingKeyError, and OSError if the Prometheus port is taken, or if a
+        certificate for the collector cannot be read.
         """
         self._telemetry = self._make_telemetry()
         key_made = "" if self._masking is None else self._masking.start(self._settings.directory)
@@ -192,6 +195,11 @@ class Evidence:
         """Whether durable records can be written, as far as is known."""
         return self._journal.healthy
 
+    @property
+    def signing_key(self) -> str:
+        """The fingerprint of the key that signs the journal; empty before start."""
+        return self._archive.key
+
     def status(self) -> JournalStatus:
         """Return how the journal is doing."""
         return self._journal.status()
@@ -246,6 +254,7 @@ class Evidence:
             disk=disk,
             mask=None if self._masking is None else self._masking.applied,
             max_buffered=settings.max_buffered,
+            max_buffered_bytes=settings.max_buffered_bytes,
             segment_bytes=settings.segment_bytes,
             flush_interval_s=settings.flush_interval_s,
         )
@@ -261,13 +270,14 @@ class Evidence:
 
     def _signals(self) -> list[Signal]:
         settings, exporter = self._settings, self._exporter
-        if exporter is None:
-            exporter = otlp_spans(settings.otlp_endpoint, insecure=settings.otlp_insecure)
         maker = SpanMaker(self._resource, settings.version, resource_ids=settings.resource_ids)
-        signals: list[Signal] = [SpanSignal(exporter, maker)]
+        collector = settings.otlp_endpoint
+        signals: list[Signal] = [
+            OtlpSignal(SPANS, collector, maker.request) if exporter is None else SpanSignal(exporter, maker)
+        ]
         if settings.logs and settings.otlp_endpoint:
             logs = LogMaker(self._resource.attributes, settings.version, resource_ids=settings.resource_ids)
-            signals.append(LogSignal(settings.otlp_endpoint, logs))
+            signals.append(OtlpSignal(LOGS, collector, logs.request))
         return signals
 
     def _readers(self) -> list[MetricReader]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -26,16 +27,28 @@ class Collector:
         self.spans: list[Span] = []
         self.logs: list[LogRecord] = []
         self.metrics: dict[str, Metric] = {}
+        self.rejected = 0
+        """How many spans, and log records, of each export it says it threw away."""
+        self.code: grpc.StatusCode | None = None
+        """With what it answers exports of spans and log records; None: it takes them."""
+        self.poison = ""
+        """Words of a request in an export that it calls invalid."""
+        self.metadata: dict[str, object] = {}
+        """Of the last export."""
         self._changed = threading.Condition()
         self._server: grpc.Server | None = None
 
-    def back(self) -> None:
-        """Listen."""
+    def back(self, credentials: grpc.ServerCredentials | None = None) -> None:
+        """Listen; with TLS if there are credentials."""
         server = grpc.server(ThreadPoolExecutor(4))
         trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Traces(self), server)
         logs_service_pb2_grpc.add_LogsServiceServicer_to_server(_Logs(self), server)
         metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(_Metrics(self), server)
-        server.add_insecure_port(f"127.0.0.1:{self.port}")
+        address = f"127.0.0.1:{self.port}"
+        if credentials is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, credentials)
         server.start()
         self._server = server
 
@@ -55,6 +68,14 @@ class Collector:
             self.metrics |= {metric.name: metric for metric in metrics or []}
             self._changed.notify_all()
 
+    def judge(self, items: Iterable[Span | LogRecord], context: grpc.ServicerContext) -> None:
+        """End a call that is not to succeed."""
+        self.metadata = dict(context.invocation_metadata())
+        if self.code is not None:
+            context.abort(self.code, "not\nnow")
+        if self.poison and any(self.poison in attributes(item.attributes).values() for item in items):
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "an attribute is too long")
+
     def decisions(self) -> set[str]:
         """Return the ids of the decisions whose spans arrived."""
         with self._changed:
@@ -71,11 +92,13 @@ class _Traces(trace_service_pb2_grpc.TraceServiceServicer):
         self._collector = collector
 
     def Export(  # noqa: N802  # the name is the protocol's
-        self, request: trace_service_pb2.ExportTraceServiceRequest, _: grpc.ServicerContext
+        self, request: trace_service_pb2.ExportTraceServiceRequest, context: grpc.ServicerContext
     ) -> trace_service_pb2.ExportTraceServiceResponse:
         spans = [one for of in request.resource_spans for scope in of.scope_spans for one in scope.spans]
+        self._collector.judge(spans, context)
         self._collector.take(spans=spans)
-        return trace_service_pb2.ExportTraceServiceResponse()
+        partial = trace_service_pb2.ExportTracePartialSuccess(rejected_spans=self._collector.rejected)
+        return trace_service_pb2.ExportTraceServiceResponse(partial_success=partial)
 
 
 class _Logs(logs_service_pb2_grpc.LogsServiceServicer):
@@ -83,11 +106,13 @@ class _Logs(logs_service_pb2_grpc.LogsServiceServicer):
         self._collector = collector
 
     def Export(  # noqa: N802  # as above
-        self, request: logs_service_pb2.ExportLogsServiceRequest, _: grpc.ServicerContext
+        self, request: logs_service_pb2.ExportLogsServiceRequest, context: grpc.ServicerContext
     ) -> logs_service_pb2.ExportLogsServiceResponse:
         logs = [one for of in request.resource_logs for scope in of.scope_logs for one in scope.log_records]
+        self._collector.judge(logs, context)
         self._collector.take(logs=logs)
-        return logs_service_pb2.ExportLogsServiceResponse()
+        partial = logs_service_pb2.ExportLogsPartialSuccess(rejected_log_records=self._collector.rejected)
+        return logs_service_pb2.ExportLogsServiceResponse(partial_success=partial)
 
 
 class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):

@@ -222,6 +222,11 @@ class ServerProcess:
             await channels.close()
 
 
+def large() -> list[AnyFact]:
+    """Return facts that one message holds, but no page the record of their change: JSON escapes what they say."""
+    return [Identity(id=f"large-{n}", kind=IdentityKind.WORKLOAD, labels={"note": '"' * 2000}) for n in range(1100)]
+
+
 def world() -> list[AnyFact]:
     """Return facts under which `check()` is granted: worker, task job, session s-1 with approval chg-1."""
     now = Instant(time.time_ns())

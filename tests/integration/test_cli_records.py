@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.serving import PATIENCE_S, ServerProcess, check, until, world
+from tests.integration.serving import PATIENCE_S, ServerProcess, check, large, until, world
 
 PDP = [sys.executable, "-c", "from pdp.cli.main import main; main()"]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("SESSIONPDP_", "PDP_"))}
@@ -73,6 +73,22 @@ async def test_records_are_found_shown_and_exported(server: ServerProcess, sourc
     assert [json.loads(line)["action_id"] for line in events.stdout.splitlines()] == [1, 2]
 
 
+async def test_a_record_that_no_page_holds_is_exported_over_the_door(server: ServerProcess) -> None:
+    """As from the directory, and so is what comes behind it."""
+    channels = server.connect()
+    try:
+        await channels.apply(*large())
+        await channels.revoke("session", "s-1")
+    finally:
+        await channels.close()
+    exported = [
+        await pdp(server.home, "export", "--kind", "change", "--until", "2300-01-01T00:00:00Z", *where)
+        for where in sources(server).values()
+    ]
+    directory, door = (one.stdout.splitlines() for one in exported)
+    assert (len(directory), directory) == (3, door), [one.stderr for one in exported]
+
+
 async def test_records_are_found_without_a_sidecar(server: ServerProcess) -> None:
     """In what it has left."""
     server.terminate()
@@ -95,7 +111,7 @@ async def test_what_cannot_be_found_is_said(server: ServerProcess) -> None:
     assert (over_the_door.returncode, over_the_door.stderr) == (2, "error: record `99999` is not in the journal\n")
     bad = await pdp(server.home, "query", "--since", "yesterday", *where)
     assert bad.returncode == 2
-    assert "`--since`: `yesterday` is not a duration" in bad.stderr
+    assert "`--since`: `yesterday` is neither a time nor how long ago" in bad.stderr
     nowhere = await pdp(server.home, "query", "--data-dir", "elsewhere")
     assert "there is no journal in `elsewhere`" in nowhere.stderr
 

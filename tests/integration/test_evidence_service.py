@@ -7,13 +7,24 @@ import json
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from sessionpdp.v1 import decision_pb2
 from sessionpdp.v1 import evidence_pb2 as pb
 
 from pdp.core.model import Identity, IdentityKind
 from pdp.evidence.index.index_file import FILE
 from tests.integration.conftest import Serve
-from tests.integration.serving import PATIENCE_S, Channels, Refused, Running, as_principal, check, refusal, until
+from tests.integration.serving import (
+    PATIENCE_S,
+    Channels,
+    Refused,
+    Running,
+    as_principal,
+    check,
+    large,
+    refusal,
+    until,
+)
 
 AUDITOR = as_principal("auditor")
 
@@ -96,7 +107,15 @@ async def test_a_record_is_told_by_its_decision_or_its_sequence(server: Running)
     assert by_id.record.time.ToDatetime().year > 2000
 
 
-@pytest.mark.parametrize("request_", [pb.GetRecordRequest(sequence=10**6), pb.GetRecordRequest(decision_id="none")])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pb.GetRecordRequest(sequence=10**6),
+        pb.GetRecordRequest(sequence=2**63),
+        pb.GetRecordRequest(sequence=2**64 - 1),
+        pb.GetRecordRequest(decision_id="none"),
+    ],
+)
 async def test_what_is_not_on_record_is_not_found(server: Running, request_: pb.GetRecordRequest) -> None:
     """Whichever way it is named."""
     error = await refusal(server.evidence.GetRecord(request_, timeout=PATIENCE_S, metadata=AUDITOR))
@@ -158,3 +177,28 @@ async def test_identities_of_a_family_are_found_by_subject_and_by_pattern(server
         one.sequence for one in by_family.records if one.kind == pb.RECORD_KIND_DECISION
     ]
     assert len(by_subject.records) == 1
+
+
+async def test_a_record_that_no_page_holds_is_told_without_its_line(server: Running) -> None:
+    """So that all others are told, and this one can be asked for by itself."""
+    await server.apply(*large())
+    await server.revoke("session", "s-1")
+    found, token = list[pb.Record](), ""
+    while not found or token:
+        page = await listed(server, kind=pb.RECORD_KIND_CHANGE, oldest_first=True, page_token=token)
+        found, token = [*found, *page.records], page.next_page_token
+    assert [(one.revision, one.record_omitted, bool(one.record_json)) for one in found] == [
+        (1, False, True),
+        (2, True, False),
+        (3, False, True),
+    ]
+
+
+async def test_times_that_no_record_has_are_asked_for_all_the_same(server: Running) -> None:
+    """From the first year to the last."""
+    await asked_thrice(server)
+    since, until_ = Timestamp(seconds=-62_135_596_800), Timestamp(seconds=253_402_300_799)
+    between = await listed(server, kind=pb.RECORD_KIND_DECISION, since=since, until=until_)
+    after = await listed(server, kind=pb.RECORD_KIND_DECISION, since=until_)
+    before = await listed(server, kind=pb.RECORD_KIND_DECISION, until=since)
+    assert (len(between.records), len(after.records), len(before.records)) == (3, 0, 0)

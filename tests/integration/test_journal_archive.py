@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from pdp.evidence.journal.journal_end import find_end
 from pdp.evidence.journal.journal_reader import read, tail
 from pdp.evidence.journal.segments import read_segment, segments_of
 from pdp.evidence.seals.notary import Notary
-from pdp.evidence.seals.verifying import Verified, verify
+from pdp.evidence.seals.verifying import Broken, Verified, verify
 from pdp.evidence.session_record import session_record
 from pdp.evidence.trouble import JournalDamagedError
 from pdp.evidence.usage.usage import restore_uses
@@ -42,6 +43,12 @@ def files(directory: Path) -> list[str]:
 def intact(directory: Path) -> bool:
     """Return whether verification finds nothing."""
     return isinstance(verify(directory), Verified)
+
+
+def broken(directory: Path) -> list[Broken]:
+    """Return what verification finds."""
+    outcome = verify(directory)
+    return [] if isinstance(outcome, Verified) else outcome
 
 
 def compressed(directory: Path, *events: str) -> None:
@@ -124,7 +131,7 @@ def test_a_torn_line_after_a_compressed_segment_is_set_aside(tmp_path: Path) -> 
     assert intact(tmp_path)
 
 
-@pytest.mark.parametrize("left", ["aside", "both", "half of both", "neither seal nor checkpoint"])
+@pytest.mark.parametrize("left", ["aside", "both", "neither seal nor checkpoint"])
 def test_what_a_crash_left_half_done_is_done_by_the_next_start(tmp_path: Path, left: str) -> None:
     """Whichever step it came between."""
     keep(tmp_path, *"abcde")
@@ -133,8 +140,6 @@ def test_what_a_crash_left_half_done_is_done_by_the_next_start(tmp_path: Path, l
         (tmp_path / f"{FIRST}.jsonl.gz.new").write_bytes(whole[:20])
     if left == "both":
         (tmp_path / f"{FIRST}.jsonl.gz").write_bytes(whole)
-    if left == "half of both":
-        (tmp_path / f"{FIRST}.jsonl.gz").write_bytes(whole[:20])
     if left == "neither seal nor checkpoint":
         (tmp_path / f"{SECOND}.seal").unlink()
         (tmp_path / f"{SECOND}.uses").unlink()
@@ -145,6 +150,47 @@ def test_what_a_crash_left_half_done_is_done_by_the_next_start(tmp_path: Path, l
     verified = verify(tmp_path)
     assert isinstance(verified, Verified)
     assert verified.seals == 2
+
+
+@pytest.mark.parametrize("size", [0, 300])
+def test_a_plain_file_beside_a_compressed_segment_takes_nothing_away(tmp_path: Path, size: int) -> None:
+    """As an interrupted `gunzip -k` leaves it: the compressed one counts, and the other is set aside."""
+    compressed(tmp_path, *"abcde")
+    part = read_segment(tmp_path / f"{FIRST}.jsonl.gz")[:size]
+    (tmp_path / f"{FIRST}.jsonl").write_bytes(part)
+    assert names(tmp_path) == list("abcde")
+    compressed(tmp_path, "f")
+    assert names(tmp_path) == list("abcdef")
+    assert f"{FIRST}.jsonl.gz" in files(tmp_path)
+    assert f"{FIRST}.jsonl" not in files(tmp_path)
+    assert (tmp_path / f"{FIRST}.jsonl.torn").read_bytes() == part
+    assert intact(tmp_path)
+
+
+def test_a_compressed_file_that_is_not_what_was_sealed_takes_nothing_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Beside a plain one that is: it is set aside, and the log says so."""
+    keep(tmp_path, *"abcde")
+    (tmp_path / f"{FIRST}.jsonl.gz").write_bytes(b"none")
+    (tmp_path / f"{FIRST}.jsonl.gz.torn").write_bytes(b"of an earlier time")
+    compressed(tmp_path, "f")
+    assert (tmp_path / f"{FIRST}.jsonl.gz.torn.2").read_bytes() == b"none"
+    assert (tmp_path / f"{FIRST}.jsonl.gz.torn").read_bytes() == b"of an earlier time"
+    assert f"`{FIRST}.jsonl.gz` is not what was sealed" in caplog.text
+    assert names(tmp_path) == list("abcdef")
+    assert intact(tmp_path)
+
+
+def test_two_forms_of_which_neither_is_what_was_sealed_both_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody but a person can tell what to make of them."""
+    keep(tmp_path, *"abcde")
+    (tmp_path / f"{FIRST}.jsonl").write_bytes(b"neither\n")
+    (tmp_path / f"{FIRST}.jsonl.gz").write_bytes(gzip.compress(b"this\n"))
+    keep(tmp_path, until=lambda: "neither is what was sealed" in caplog.text)
+    assert {f"{FIRST}.jsonl", f"{FIRST}.jsonl.gz"} < set(files(tmp_path))
 
 
 def test_told_to_stop_compression_leaves_the_segment_as_it_is(tmp_path: Path) -> None:
@@ -189,6 +235,78 @@ def test_uses_that_are_gone_with_their_segment_stop_the_start(tmp_path: Path) ->
     (tmp_path / f"{SECOND}.uses").unlink()
     with pytest.raises(JournalDamagedError, match=rf"the segment of `{SECOND}\.seal` is gone, and its uses"):
         restore_uses(tmp_path)
+
+
+def edit_uses(directory: Path, segment: str) -> None:
+    """Say that nothing was used in a segment."""
+    checkpoint = directory / f"{segment}.uses"
+    lines = checkpoint.read_bytes().splitlines(keepends=True)
+    assert len(lines) > 1
+    checkpoint.write_bytes(lines[-1])
+
+
+def test_uses_that_were_edited_are_made_again(tmp_path: Path) -> None:
+    """A limit that is used up is not given back; and verification names the file."""
+    keep(tmp_path, *[use()] * 6)
+    whole = (tmp_path / f"{FIRST}.uses").read_bytes()
+    edit_uses(tmp_path, FIRST)
+    assert [(place.segment, place.sequence) for place in broken(tmp_path)] == [(f"{FIRST}.uses", 1)]
+    assert restore_uses(tmp_path).session_uses == {"s-0": Use(6, Instant(50))}
+    assert (tmp_path / f"{FIRST}.uses").read_bytes() == whole
+    assert intact(tmp_path)
+
+
+def test_uses_that_were_edited_with_their_seal_are_made_again(tmp_path: Path) -> None:
+    """A seal that the key has not made vouches for nothing."""
+    keep(tmp_path, *[use()] * 6)
+    before = hashlib.sha256((tmp_path / f"{FIRST}.uses").read_bytes()).hexdigest()
+    edit_uses(tmp_path, FIRST)
+    after = hashlib.sha256((tmp_path / f"{FIRST}.uses").read_bytes()).hexdigest()
+    seal = tmp_path / f"{FIRST}.seal"
+    seal.write_bytes(seal.read_bytes().replace(before.encode(), after.encode()))
+    assert restore_uses(tmp_path).session_uses == {"s-0": Use(6, Instant(50))}
+
+
+def test_uses_that_were_edited_and_whose_seal_is_gone_are_made_again(tmp_path: Path) -> None:
+    """Where there is a key, nobody vouches for them."""
+    keep(tmp_path, *[use()] * 6)
+    edit_uses(tmp_path, FIRST)
+    (tmp_path / f"{FIRST}.seal").unlink()
+    assert restore_uses(tmp_path).session_uses == {"s-0": Use(6, Instant(50))}
+
+
+def test_edited_uses_of_a_removed_segment_stop_the_start(tmp_path: Path) -> None:
+    """There is nothing to make them from; verification names them, and those that are gone."""
+    keep(tmp_path, *[use()] * 9, retention=LITTLE, until=lambda: len(segments_of(tmp_path)) <= 2)
+    edit_uses(tmp_path, FIRST)
+    (tmp_path / f"{SECOND}.uses").unlink()
+    assert [place.segment for place in broken(tmp_path)] == [f"{FIRST}.uses", f"{SECOND}.uses"]
+    with pytest.raises(JournalDamagedError, match=rf"the segment of `{FIRST}\.seal` is gone, and its uses"):
+        keep(tmp_path)
+
+
+def test_a_segment_is_sealed_with_the_uses_of_all_its_records(tmp_path: Path) -> None:
+    """Also where a crash left those of only some beside it."""
+    keep(tmp_path, *[use()] * 3, "a")
+    (tmp_path / f"{SECOND}.seal").unlink()
+    checkpoint = tmp_path / f"{SECOND}.uses"
+    checkpoint.write_bytes(checkpoint.read_bytes().splitlines()[-1].replace(b'"last":3', b'"last":2'))
+    keep(tmp_path, use())
+    assert restore_uses(tmp_path).session_uses == {"s-0": Use(4, Instant(50))}
+    assert intact(tmp_path)
+
+
+def test_a_segment_whose_uses_cannot_be_written_is_sealed_later(tmp_path: Path) -> None:
+    """The seal vouches for them."""
+    keep(tmp_path, *[use()] * 3, "a")
+    (tmp_path / f"{SECOND}.seal").unlink()
+    (tmp_path / f"{SECOND}.uses").unlink()
+    (tmp_path / f"{SECOND}.uses").mkdir()
+    keep(tmp_path)
+    assert not (tmp_path / f"{SECOND}.seal").exists()
+    (tmp_path / f"{SECOND}.uses").rmdir()
+    keep(tmp_path)
+    assert intact(tmp_path)
 
 
 def test_a_segment_does_not_go_without_its_uses(tmp_path: Path) -> None:

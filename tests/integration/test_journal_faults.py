@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pdp.core.model import Instant
 from pdp.evidence.journal.faulty_disk import FaultyDisk
@@ -15,6 +16,9 @@ from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.record import AnyRecord, LifecycleRecord
 from pdp.evidence.seals.verifying import Verified, verify
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError
+from tests.sealed_journals import use
+from tests.unit.core_story import REQUEST
+from tests.unit.test_evidence_record_json import Faulty
 
 NOW = Instant(1_772_355_600_000_000_000)
 
@@ -159,6 +163,48 @@ async def test_a_full_buffer_refuses_records(story: Story) -> None:
     story.journal.append(event("8"))
     await until(lambda: story.journal.status().held == 0)
     assert story.names() == ["journal_recovered", *(str(number) for number in range(9))]
+
+
+async def test_a_buffer_of_many_bytes_refuses_records(tmp_path: Path) -> None:
+    """However few records they are; those that gather in one turn are looked at before there are many."""
+    disk = FaultyDisk()
+    journal = Journal(tmp_path, disk=disk, max_buffered_bytes=1_000_000, flush_interval_s=0.001)
+    journal.open()
+    disk.break_()
+    large = replace(use(), request=replace(REQUEST, context={"notes": "\x01" * 5_000}))
+    appended = 0
+    with pytest.raises(BufferFullError, match=r"\d{7} bytes of records wait for the disk"):  # noqa: PT012  # which one
+        while appended < 1_000:
+            journal.append(large)
+            appended += 1
+    await until(lambda: not journal.healthy)
+    assert not await journal.room(0.01)
+    disk.mend()
+    assert await journal.room(30)
+    assert await journal.close() == 0
+    assert (appended, len(list(read(tmp_path)))) == (64, 64 + 1)
+
+
+async def test_room_in_bytes_is_found_again_behind_durable_records_that_failed(tmp_path: Path) -> None:
+    """They are not kept, so they take none."""
+    disk = FaultyDisk()
+    journal = Journal(tmp_path, disk=disk, max_buffered_bytes=1, flush_interval_s=0.001)
+    journal.open()
+    disk.break_()
+    waiting = journal.append(use(), durable=True)
+    assert waiting is not None
+    with pytest.raises(EvidenceUnavailableError):
+        await waiting
+    assert await journal.room(30)
+    disk.mend()
+    await journal.close()
+
+
+async def test_a_record_that_fails_unforeseen_holds_up_no_other(story: Story) -> None:
+    """An event says that it was there."""
+    story.journal.append(replace(event("a"), attributes=Faulty()))
+    await story.durable("b")
+    assert story.names() == ["record_unwritable", "b"]
 
 
 async def test_all_who_wait_for_room_get_it(story: Story) -> None:

@@ -18,11 +18,12 @@ from pdp.evidence.journal.segment_log import SegmentLog
 from pdp.evidence.journal.segments import ChainEnd, segments_of
 from pdp.evidence.line.chain import line_of
 from pdp.evidence.line.record_json import body_of
+from pdp.evidence.seals.notary import Notary
 from pdp.evidence.seals.sealing import HEAD, read_seal, write_seal
 from pdp.evidence.seals.signing import KEY, PUBLIC_KEY, load_key, load_public_key, make_key
 from pdp.evidence.seals.verifying import Verified, verify
 from pdp.evidence.trouble import JournalDamagedError, SigningKeyError
-from tests.sealed_journals import event, keep
+from tests.sealed_journals import NOW, event, keep
 
 FIRST, SECOND, THIRD = f"{1:020d}", f"{3:020d}", f"{5:020d}"
 DOCS = Path(__file__).parents[2] / "docs" / "evidence.md"
@@ -169,6 +170,15 @@ def test_a_trusted_key_finds_a_journal_forged_with_another(journal: Path) -> Non
     assert all("the seal of another key" in place.what for place in outcome)
 
 
+@pytest.mark.parametrize("first", [1, 3])
+def test_missing_seals_before_the_head_are_found(journal: Path, first: int) -> None:
+    """The youngest, or all of them: the head says which it follows."""
+    for path in sorted(journal.glob("0*.seal")):
+        if int(path.name.partition(".")[0]) >= first:
+            path.unlink()
+    assert f"the seals from record {first} on are missing that it follows" in words(journal)
+
+
 def test_a_missing_seal_between_others_is_found(journal: Path) -> None:
     """At the one behind it; and no start makes it again."""
     (journal / f"{FIRST}.seal").unlink()
@@ -287,6 +297,74 @@ def test_what_retention_removed_is_no_damage_and_what_else_is_gone_is(tmp_path: 
     assert verified.removed_until == verified.first_sequence - 1 > 0
     segments_of(tmp_path)[0].unlink()
     assert "no seal removed them" in words(tmp_path)
+
+
+def test_what_retention_removes_while_it_is_verified_is_no_damage(tmp_path: Path) -> None:
+    """A segment is gone between listing and reading, as the link without a target is here; a seal says it may be."""
+    keep(tmp_path, *"abcdefg")
+    for gone in (SECOND, THIRD):
+        (tmp_path / f"{gone}.jsonl").unlink()
+        (tmp_path / f"{gone}.jsonl").symlink_to("gone")
+    assert found(tmp_path) == [(f"{7:020d}.jsonl", 1, 7)]
+    assert "records 3 to 6 are missing before it" in words(tmp_path)
+    Notary(tmp_path).sign_removal(tmp_path / f"{THIRD}.jsonl", NOW)
+    assert found(tmp_path) == []
+
+
+def test_the_youngest_segment_that_goes_while_it_is_verified_is_missed(journal: Path) -> None:
+    """With a key and without."""
+    (journal / f"{THIRD}.jsonl").unlink()
+    (journal / f"{THIRD}.jsonl").symlink_to("gone")
+    assert found(journal) == [(f"{THIRD}.jsonl", 1, 5), (HEAD, 1, 5)]
+    for path in (*journal.glob("*.seal"), *journal.glob("signing.*")):
+        path.unlink()
+    assert found(journal) == [(f"{THIRD}.jsonl", 1, 5)]
+
+
+@pytest.mark.parametrize("name", ["1.jsonl", f"{0:020d}.jsonl", "\u0661" * 20 + ".jsonl", "1.jsonl.gz", "copy.jsonl"])
+def test_a_file_that_looks_like_a_segment_is_found_and_not_read(journal: Path, name: str) -> None:
+    """It would shadow one, or stand before all."""
+    (journal / name).write_bytes(b"forged\n")
+    assert found(journal) == [(name, 1, 0)]
+    assert "it is no segment" in words(journal)
+    keep(journal, "f")
+    assert found(journal) == [(name, 1, 0)]
+
+
+@pytest.mark.parametrize("first", [4, 99])
+def test_an_empty_segment_that_nobody_began_is_found(journal: Path, first: int) -> None:
+    """Its name is not what comes next; a start does not go on there."""
+    (journal / f"{first:020d}.jsonl").touch()
+    assert found(journal) == [(f"{first:020d}.jsonl", 1, 0)]
+    if first > 5:
+        with pytest.raises(JournalDamagedError, match=r"has no record, and the next one is 6: move it away"):
+            keep(journal, "f")
+
+
+def test_an_empty_segment_that_a_crash_left_is_none(journal: Path) -> None:
+    """The next record would be in it."""
+    (journal / f"{6:020d}.jsonl").touch()
+    assert found(journal) == []
+
+
+def test_a_compressed_file_beside_a_plain_one_is_found_if_it_says_another_thing(journal: Path) -> None:
+    """If it says the same, a crash came between."""
+    plain = journal / f"{FIRST}.jsonl"
+    beside = journal / f"{FIRST}.jsonl.gz"
+    beside.write_bytes(gzip.compress(plain.read_bytes()))
+    assert found(journal) == []
+    plain.write_bytes(plain.read_bytes()[:300])
+    assert found(journal) == [(f"{FIRST}.jsonl", 1, 0)]
+    assert f"it stands beside `{FIRST}.jsonl.gz` and says another thing" in words(journal)
+
+
+def test_a_foreign_seal_says_nothing_but_a_key(journal: Path) -> None:
+    """What anybody may have written is not repeated."""
+    seal = journal / f"{SECOND}.seal"
+    line = json.loads(seal.read_bytes())
+    edit(seal, lambda text: text.replace(line["key"].encode(), b"\\u001b[31mall is well"))
+    assert "it is the seal of another key" in words(journal)
+    assert "all is well" not in words(journal)
 
 
 def test_the_script_in_the_documentation_checks_a_seal(journal: Path) -> None:

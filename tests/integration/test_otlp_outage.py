@@ -5,14 +5,23 @@ from __future__ import annotations
 import asyncio
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import grpc
 import pytest
+from opentelemetry.sdk.resources import Resource
 from sessionpdp.v1 import decision_pb2 as pb
 
 from pdp.evidence.telemetry.export_cursor import read_cursor
+from pdp.evidence.telemetry.otlp import SPANS, OtlpSignal
+from pdp.evidence.telemetry.spans import SpanMaker
+from pdp.evidence.telemetry.telemetry import Away, Refused, Taken
+from pdp.evidence.telemetry.told import told_by_record
+from tests.certificates import Authority
 from tests.integration.collector import Collector
 from tests.integration.serving import PATIENCE_S, Channels, ServerProcess, check, session, until, world
 from tests.ports import free_port
+from tests.unit.test_evidence_telemetry import denial
 
 PRIVILEGED = """\
 policy: privileged
@@ -99,6 +108,46 @@ async def test_what_is_durable_arrives_whatever_is_killed_meanwhile(
     assert await asyncio.to_thread(story.figure, "pdp_telemetry_exported_total") >= len(story.must)
     assert await asyncio.to_thread(story.figure, "pdp_telemetry_lost_total") == 0
     await server.close()
+
+
+FINAL = {"INVALID_ARGUMENT", "ALREADY_EXISTS", "FAILED_PRECONDITION"}
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
+def test_a_code_that_concerns_all_records_is_an_outage_and_no_record_is_given_up_for_it(
+    collector: Collector, code: grpc.StatusCode
+) -> None:
+    """Only what speaks of the very records is final: a proxy says UNKNOWN or INTERNAL for any fault of its own."""
+    collector.back()
+    collector.code = code
+    signal = OtlpSignal(SPANS, collector.endpoint, SpanMaker(Resource({})).request)
+    answer = signal.export([told_by_record(denial("1"))])
+    signal.shutdown()
+    why = f"{code.name}: {'not' + chr(10) + 'now'!a}"
+    assert answer == (Refused(why) if code.name in FINAL else Away(why))
+
+
+def test_the_environment_names_headers_and_certificates(
+    collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the exporters of OpenTelemetry would read it: a variable of the signal itself goes first."""
+    authority = Authority()
+    certificate, key, trusted = authority.server_files(tmp_path)
+    shown = [(key.read_bytes(), certificate.read_bytes())]
+    collector.back(grpc.ssl_server_credentials(shown, authority.certificate, require_client_auth=True))
+    for name, value in {
+        "CERTIFICATE": str(trusted),
+        "CLIENT_KEY": str(key),
+        "CLIENT_CERTIFICATE": str(certificate),
+        "HEADERS": "x-team=others",
+        "TRACES_HEADERS": "x-team=payments",
+        "COMPRESSION": "gzip",
+    }.items():
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", value)
+    signal = OtlpSignal(SPANS, f"https://localhost:{collector.port}", SpanMaker(Resource({})).request)
+    answer = signal.export([told_by_record(denial("1"))])
+    signal.shutdown()
+    assert (answer, collector.metadata["x-team"], collector.decisions()) == (Taken(), "payments", {"1"})
 
 
 async def test_a_stop_in_order_leaves_what_could_not_be_exported_to_the_next_start(

@@ -203,3 +203,22 @@ async def test_every_decision_and_call_is_a_log_record_that_names_its_span(story
         "pdp.administration.role": "auditor",
         "pdp.administration.outcome": "permitted",
     }
+
+
+async def test_what_the_collector_rejects_is_counted_and_said(story: Story, caplog: pytest.LogCaptureFixture) -> None:
+    """Spans and log records alike; such an answer is a success but for what it says of them."""
+    await story.span(await story.ask("rows.drop"))
+    story.collector.rejected = 1
+    await story.span(await story.ask("rows.drop"))
+    await until(lambda: story.server.sidecar.evidence.telemetry_status().lost == 2)
+    said = sorted(message for message in caplog.messages if "lost to the collector" in message)
+    assert said == [f"some {signal} are lost to the collector: it rejects them: ''" for signal in ("logs", "spans")]
+
+
+async def test_one_record_that_the_collector_refuses_holds_up_no_other(story: Story) -> None:
+    """It is counted as lost, to each signal that it was refused by."""
+    story.collector.poison = "rows.burn"
+    refused = [await story.ask(action) for action in ("rows.drop", "rows.burn", "rows.drop")][1]
+    await story.span(await story.ask("rows.drop"))
+    await until(lambda: story.server.sidecar.evidence.telemetry_status().lost == 2)
+    assert refused.decision_id not in story.collector.decisions()

@@ -10,9 +10,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sessionpdp import AsyncEvidence, Evidence, FactNotFound, InvalidCommand, NotPermitted, Record
+from sessionpdp import (
+    AsyncEvidence,
+    Evidence,
+    FactNotFound,
+    GovernanceUnavailable,
+    InvalidCommand,
+    NotPermitted,
+    Record,
+)
 
-from tests.integration.serving import PATIENCE_S, Running, check, token_of, until
+from tests.integration.serving import PATIENCE_S, Running, check, large, token_of, until
 
 
 class AwaitedEvidence:
@@ -109,8 +117,12 @@ async def test_a_decision_is_replayed(evidence: Any, server: Running) -> None:
     replay = await evidence.replay(allow)
     assert (replay.result, replay.agrees, replay.differs_in, replay.why) == ("agrees", True, (), "")
     assert (replay.recorded["outcome"], replay.computed) == ("allow", {})
+    assert await evidence.replay((await evidence.record(allow)).sequence) == replay
     with pytest.raises(FactNotFound):
         await evidence.replay("none")
+    (change,) = await listed(evidence, kind="change")
+    with pytest.raises(InvalidCommand, match="no decision, but of kind `change`"):
+        await evidence.replay(change.sequence)
 
 
 async def test_a_journal_is_verified(evidence: Any, server: Running) -> None:
@@ -122,6 +134,15 @@ async def test_a_journal_is_verified(evidence: Any, server: Running) -> None:
     segment.write_bytes(segment.read_bytes().replace(b'"worker"', b'"warker"', 1))
     bad = await evidence.verify()
     assert (bad.intact, bad.broken[0].segment) == (False, segment.name)
+
+
+async def test_a_damaged_journal_is_told_from_a_busy_one(evidence: Any, server: Running) -> None:
+    """By what names the place."""
+    await granted_and_denied(server)
+    segment = next(server.sidecar.settings.journal_dir.glob("*.jsonl"))
+    segment.write_bytes(segment.read_bytes().replace(b'"seq":2,', b'"seq"\x1a2,'))
+    with pytest.raises(GovernanceUnavailable, match="`pdp journal verify` names every broken place"):
+        await listed(evidence)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +161,21 @@ async def test_a_condition_that_is_none_is_refused_by_name(
         await listed(evidence, **conditions)
 
 
+@pytest.mark.parametrize("name", ["session", "ticket", "code", "outcome", "decision_id"])
+async def test_an_empty_condition_is_refused_by_name(evidence: Any, name: str) -> None:
+    """It would ask for everything; None asks for nothing."""
+    with pytest.raises(ValueError, match=f"`{name}` must not be empty"):
+        await listed(evidence, **{name: ""})
+    assert await listed(evidence, kind="change") == await listed(evidence, **({name: None} | {"kind": "change"}))
+
+
+@pytest.mark.parametrize("question", ["record", "replay"])
+async def test_an_empty_name_is_refused(evidence: Any, question: str) -> None:
+    """Before anything is asked."""
+    with pytest.raises(ValueError, match="`wanted` must not be empty"):
+        await getattr(evidence, question)("")
+
+
 @pytest.mark.parametrize("client", [AwaitedEvidence, AsyncEvidence])
 async def test_records_are_not_for_every_role(client: Any, server: Running) -> None:
     """The roles that may are named."""
@@ -148,3 +184,10 @@ async def test_records_are_not_for_every_role(client: Any, server: Running) -> N
         await listed(evidence)
     await evidence.aclose()
     assert "auditor" in refused.value.roles
+
+
+async def test_a_record_that_no_page_holds_is_told_whole(evidence: Any, server: Running) -> None:
+    """It is fetched by itself, whatever the size of its line."""
+    await server.apply(*large())
+    first, second = await listed(evidence, kind="change", oldest_first=True)
+    assert (len(first.line) < 4 * 1024 * 1024 < len(second.line), second.members["revision"]) == (True, 2)

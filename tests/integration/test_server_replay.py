@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,15 +35,21 @@ def decisions(home: Path) -> list[RecordedDecision]:
 
 def pdp(home: Path, *arguments: str) -> tuple[int, dict[str, object]]:
     """Run a command that prints JSON to its end."""
-    done = subprocess.run(
+    done = ran(home, *arguments)
+    assert done.stdout, done.stderr
+    return done.returncode, dict(json.loads(done.stdout))
+
+
+def ran(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
         [*PDP, "journal", *arguments, "--json", "--data-dir", str(home)],
+        env=os.environ | {"NO_COLOR": "1"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.stdout, done.stderr
-    return done.returncode, dict(json.loads(done.stdout))
 
 
 async def told(server: Running, home: Path, policies: Path) -> None:
@@ -122,14 +129,31 @@ async def test_commands_replay_and_ask_what_if(serve: Serve, home: Path) -> None
     code, document = pdp(home, "replay", first.decision_id)
     assert (code, document["result"], document["sequence"]) == (0, "agrees", first.seq)
 
+    assert pdp(home, "replay", str(first.seq)) == (code, document)
+
     code, document = pdp(home, "what-if", "--policies", str(candidate), "--since", "1h")
     assert (code, document["decided"]) == (1, 8)
     counts = {(one["before"], one["after"]): one["count"] for one in document["changes"]}  # type: ignore[attr-defined]
     assert counts == {("GRANTED", "POLICY_DENIED"): 4}
     assert document["examples"][0]["decision_id"] == first.decision_id  # type: ignore[index]
 
-    code, document = pdp(home, "what-if", "--policies", str(candidate), "--until", "1h")
-    assert (code, document["decided"]) == (0, 0)
+    assert (document["allowed_would_be_denied"], document["denied_for_another_reason"]) == (4, 0)
+
+    done = ran(home, "what-if", "--policies", str(candidate), "--until", "1h")
+    assert (done.returncode, json.loads(done.stdout)["decided"]) == (0, 0)
+    assert done.stderr == "0 of 0 decisions: none was decided again, so nothing is known of these policies\n"
+
+
+def test_a_question_that_cannot_find_anything_is_refused(home: Path) -> None:
+    """A pipeline would take the silence for consent."""
+    empty, policies = home / "empty", home / "p"
+    empty.mkdir()
+    policies.mkdir()
+    (policies / "freeze.yaml").write_text(FREEZE)
+    done = ran(home, "what-if", "--policies", str(policies), "--policies", str(empty))
+    assert (done.returncode, done.stderr) == (2, f"error: there are no policies in `{empty}`\n")
+    done = ran(home, "what-if", "--policies", str(policies), "--since", "9999-01-01")
+    assert (done.returncode, "`--since`: `9999-01-01` lies in the future" in done.stderr) == (2, True)
 
 
 async def test_shadow_policies_record_what_they_would_change(serve: Serve, home: Path) -> None:

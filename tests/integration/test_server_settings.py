@@ -161,6 +161,24 @@ async def test_no_more_than_max_buffered_records_wait_for_the_disk(serve: Serve)
     assert await server.check() == "GRANTED"
 
 
+async def test_no_more_than_max_buffered_bytes_wait_for_the_disk(serve: Serve) -> None:
+    """What a context says may be six times as long on disk, and it is the length there that counts."""
+    disk = FaultyDisk()
+    server = await serve(disk=disk, changes={"journal": Journal(max_buffered_bytes=200_000)})
+    large = check()
+    large.context["notes"] = "\x01" * 6_000
+    disk.stall()
+    try:
+        codes = ["GRANTED"]
+        while codes[-1] == "GRANTED":
+            codes.append(code_of((await server.decisions.Check(large, timeout=1.5)).decision))
+    finally:
+        disk.mend()
+    assert (codes[-1], 6 <= len(codes) <= 70) == ("EVIDENCE_UNAVAILABLE", True)
+    await until(lambda: server.sidecar.evidence.status().held == 0)
+    assert await server.check() == "GRANTED"
+
+
 async def test_a_segment_is_no_longer_than_segment_bytes(serve: Serve) -> None:
     """But for its last record."""
     server = await serve(changes={"journal": Journal(segment_bytes=20_000)})

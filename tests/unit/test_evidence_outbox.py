@@ -204,7 +204,7 @@ def test_a_cursor_beyond_the_journal_goes_back_to_its_end(tmp_path: Path, caplog
     assert "another journal" in caplog.text
 
 
-@pytest.mark.parametrize("content", ["", "x", "-1", "1.5", "²"])
+@pytest.mark.parametrize("content", ["", "x", "-1", "1.5", "²", pytest.param("9" * 5000, id="long")])
 def test_a_damaged_cursor_means_that_all_is_exported_again(tmp_path: Path, content: str) -> None:
     """Twice is better than never."""
     Process(tmp_path).write(denial("1"))

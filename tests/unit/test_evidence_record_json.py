@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,23 @@ def test_the_hash_is_that_of_the_line_without_it() -> None:
     assert json.loads(body)["prev"] == GENESIS
 
 
-@pytest.mark.parametrize("poison", ["\ud800", object()])
+class Faulty(Mapping[str, str]):
+    """A mapping that fails in a way nobody foresaw."""
+
+    def __getitem__(self, key: str) -> str:
+        """Fail."""
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        """Claim to have something."""
+        return iter(["a"])
+
+    def __len__(self) -> int:
+        """Claim it again."""
+        return 1
+
+
+@pytest.mark.parametrize("poison", ["\ud800", object(), Faulty()])
 def test_a_context_that_json_cannot_say_is_left_out(poison: str) -> None:
     """The decision and its uses are on record all the same, and why something is missing."""
     members = line(record(replace(REQUEST, context={"region": "eu", "bad": poison})))
@@ -262,7 +279,12 @@ def test_a_context_that_json_cannot_say_is_left_out(poison: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [record(Request("\ud800", "x", "y:z")), change(Drop(FactKind.TASK, "\ud800")), replace(REFUSED, actor="\ud800")],
+    [
+        record(Request("\ud800", "x", "y:z")),
+        change(Drop(FactKind.TASK, "\ud800")),
+        replace(REFUSED, actor="\ud800"),
+        LifecycleRecord(name="started", at=NOW, attributes=Faulty()),
+    ],
 )
 def test_a_record_that_json_cannot_say_at_all_leaves_an_event(value: AnyRecord) -> None:
     """It neither stops the journal nor vanishes."""

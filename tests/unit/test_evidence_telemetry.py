@@ -18,7 +18,7 @@ from pdp.evidence.record import DecisionRecord
 from pdp.evidence.telemetry.due import Due
 from pdp.evidence.telemetry.export_cursor import FILE
 from pdp.evidence.telemetry.outbox import Outbox
-from pdp.evidence.telemetry.telemetry import Telemetry
+from pdp.evidence.telemetry.telemetry import Answer, Away, Refused, Taken, Telemetry
 from pdp.evidence.trace import Ids
 
 NOW = Instant(1_772_355_600_000_000_000)
@@ -35,14 +35,15 @@ class Collector:
         self.names: list[str] = []
         self.sizes: list[int] = []
         self.away = False
-        self.poison = ""
+        self.poison = self.unwanted = ""
+        self.rejected = 0
         self.most = 1_000
         self.hanging = threading.Event()
         self.hanging.set()
         self.arrived = threading.Semaphore(0)
         self.attempted = threading.Semaphore(0)
 
-    def export(self, told: Iterable[Document]) -> bool:
+    def export(self, told: Iterable[Document]) -> Answer:
         """Take the records, or do what was told."""
         names = [document.decision_id for document in told if isinstance(document, DecisionJson)]
         self.attempted.release()
@@ -50,13 +51,15 @@ class Collector:
         if self.poison in names:
             message = "boom"
             raise RuntimeError(message)
+        if self.unwanted in names:
+            return Refused("unwanted")
         if self.away or len(names) > self.most:
-            return False
+            return Away("away")
         self.sizes.append(len(names))
         for name in names:
             self.names.append(name)
             self.arrived.release()
-        return True
+        return Taken(self.rejected, "no room")
 
     def shutdown(self) -> None:
         """Interrupt what hangs."""
@@ -154,6 +157,36 @@ def test_a_record_at_which_the_exporter_fails_holds_up_no_other(exporting: Expor
     exporting.offer("1", "2", "3")
     exporting.collector.await_records(2)
     assert (exporting.collector.names, exporting.telemetry.status().lost) == (["1", "3"], 1)
+
+
+def test_a_record_that_is_refused_for_good_holds_up_no_other(
+    exporting: Exporting, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is found by halving, without a pause, given up, counted, and said once; no other is lost."""
+    exporting.collector.unwanted = "300"
+    names = [str(number) for number in range(500)]
+    exporting.offer(*names)
+    exporting.collector.await_records(499)
+    exporting.other.await_records(500)
+    names.remove("300")
+    assert (exporting.collector.names, exporting.telemetry.close(PATIENCE_S)) == (names, 1)
+    assert sum("unwanted" in message for message in caplog.messages) == 1
+
+
+def test_what_a_collector_rejects_is_counted_and_said_once(
+    exporting: Exporting, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is acknowledged, so nothing else would tell; never more than were sent, whatever it claims."""
+    exporting.collector.rejected = 1_000
+    exporting.offer("1", "2")
+    exporting.other.await_records(2)
+    exporting.offer("3")
+    exporting.other.await_records(1)
+    exporting.collector.rejected = -5
+    exporting.offer("4")
+    exporting.other.await_records(1)
+    assert exporting.telemetry.close(PATIENCE_S) == 3
+    assert sum("some spans are lost to the collector" in message for message in caplog.messages) == 1
 
 
 def test_closing_exports_what_is_queued(exporting: Exporting) -> None:

@@ -153,6 +153,21 @@ def test_an_unfinished_checkpoint_is_made_again(tmp_path: Path, content: bytes) 
     assert restore_uses(tmp_path).session_uses["s-1"].count == 2
 
 
+def test_a_checkpoint_of_only_some_records_is_made_again(tmp_path: Path) -> None:
+    """A crash came before the seal, the segment went on, and then the disk was full."""
+    write(tmp_path, allow(1))
+    ledger, segment = UseLedger(), segments_of(tmp_path)[0]
+    ledger.resume(tmp_path)
+    ledger.counted(1)
+    ledger.seal(segment)
+    log = SegmentLog(tmp_path, LocalDisk(), 1 << 20, ChainEnd(1, segment=segment, size=segment.stat().st_size))
+    log.write([body_of(allow(2))])
+    log.close()
+    write(tmp_path, allow(3))
+    assert restore_uses(tmp_path).session_uses["s-1"].count == 3
+    assert restore_uses(tmp_path).session_uses["s-1"].count == 3
+
+
 def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:
     """Opening the journal sets it aside."""
     write(tmp_path, allow(1), allow(2))

@@ -24,7 +24,7 @@ from pdp.evidence.index.record_index import RecordIndex
 from pdp.evidence.index.sole_writer import sole_writer
 from pdp.evidence.journal.segments import segments_of
 from pdp.evidence.trouble import IndexUnavailableError
-from tests.unit.test_record_index import decision, found, journal
+from tests.unit.test_record_index import WRONG_INSIDE, altered, decision, found, journal
 
 PATIENCE_S = 20.0
 
@@ -285,3 +285,46 @@ def test_it_needs_little_of_the_program() -> None:
     script = f"import sys, {keeper.__name__}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout.split()
     assert set(loaded) & {"grpc", "opentelemetry", "asyncio", "structlog", "yaml", "typer", "cryptography"} == set()
+
+
+@pytest.mark.parametrize("statement", WRONG_INSIDE)
+def test_a_file_that_is_wrong_inside_is_made_anew(tmp_path: Path, index: RecordIndex, statement: str) -> None:
+    """Also while it is kept, and answers are right all the while."""
+    found(index)
+    altered(tmp_path, statement)
+    assert found(index) == [1, 2]
+    until(lambda: is_whole(tmp_path))
+    assert found(index) == [1, 2]
+
+
+def is_whole(directory: Path) -> bool:
+    """Whether the index can be read, and has two records."""
+    try:
+        with standing(directory) as file:
+            return file is not None and file.position.sequence == 2
+    except sqlite3.Error:
+        return False
+
+
+def test_what_nobody_has_thought_of_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And tried again."""
+    said, enough = list[str](), Event()
+    kept = keeper.Keeper(journal(tmp_path, [decision(1)]), said.append)
+
+    def told() -> Iterator[bytes]:
+        yield b"1"
+        enough.wait(PATIENCE_S)
+
+    def fails(*_: object) -> Iterator[int]:
+        if said.count("OverflowError: odd") > 1:
+            enough.set()
+        message = "odd"
+        raise OverflowError(message)
+
+    monkeypatch.setattr(keeper, "fill", fails)
+    monkeypatch.setattr(keeper, "_RETRY_S", 0.0)
+    listener = Thread(target=kept.hear, args=(told(),))
+    listener.start()
+    kept.keep()
+    listener.join()
+    assert said[:4] == ["0", "OverflowError: odd"] * 2

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -11,7 +13,8 @@ import pytest
 from msgspec.structs import replace
 
 from pdp.core.model import Drop, FactKind, Instant, Put, Revocation, RevocationTarget
-from pdp.evidence.index import index_file, record_index
+from pdp.evidence.index import filling, index_file, record_index
+from pdp.evidence.index import searching as paging
 from pdp.evidence.index.filling import UNSEEN
 from pdp.evidence.index.index_file import FILE
 from pdp.evidence.index.lines import read_on
@@ -19,6 +22,7 @@ from pdp.evidence.index.offline import JournalSearch, searching
 from pdp.evidence.index.query import Query, RecordKind, RecordOutcome, sequence_of
 from pdp.evidence.index.record_index import RecordIndex
 from pdp.evidence.journal.segments import read_segment, segments_of
+from pdp.evidence.line.chain import GENESIS, line_of
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,
@@ -57,6 +61,8 @@ def journal(directory: Path, *segments: list[AnyRecord]) -> Path:
 
 
 Open = Callable[[Path], RecordIndex]
+HASH_BYTES = len('"hash":""}\n') + 64
+"""At the end of a line."""
 
 
 @pytest.fixture
@@ -140,6 +146,9 @@ ALL: list[AnyRecord] = [
         ({"since": Instant(NOW + 2), "until": Instant(NOW + 5)}, [2, 3, 4]),
         ({"since": Instant(NOW + 5), "session": "s-1"}, [5]),
         ({"until": Instant(NOW + 1)}, []),
+        ({"since": Instant(-(10**20)), "until": Instant(10**20)}, [1, 2, 3, 4, 5, 6, 7]),
+        ({"since": Instant(10**20)}, []),
+        ({"until": Instant(-(10**20))}, []),
         ({"since": Instant(NOW + 99)}, []),
     ],
 )
@@ -192,12 +201,13 @@ def test_what_comes_later_is_found_as_soon_as_it_is_on_disk(tmp_path: Path, open
 
 
 def test_an_index_goes_on_where_the_last_run_left_it(tmp_path: Path, opened: Open) -> None:
-    """Nothing is read twice: the lines before are not even records any more."""
+    """Nothing is read twice: the line before is not even a record any more, but for its hash."""
     index = opened(journal(tmp_path, [decision(1)]))
     found(index)
     index.close()
     segment = segments_of(tmp_path)[0]
-    segment.write_bytes(b"x" * (len(segment.read_bytes()) - 1) + b"\n")
+    line = segment.read_bytes()
+    segment.write_bytes(b"x" * (len(line) - HASH_BYTES) + line[-HASH_BYTES:])
     journal(tmp_path, [decision(2)])
     assert opened(tmp_path).page(Query(decision_id="d-2")).records[0].sequence == 2
 
@@ -213,6 +223,59 @@ def test_a_lost_or_damaged_index_is_made_anew(tmp_path: Path, opened: Open, cont
     else:
         (tmp_path / FILE).write_bytes(content)
     assert len(found(opened(tmp_path))) == len(ALL)
+
+
+WRONG_INSIDE = [
+    "DELETE FROM indexed",
+    "DROP TABLE record",
+    "DROP INDEX record_topic",
+    "ALTER TABLE record RENAME COLUMN at TO noon",
+]
+
+
+@pytest.mark.parametrize("statement", WRONG_INSIDE)
+def test_an_index_that_is_wrong_inside_is_made_anew(tmp_path: Path, opened: Open, statement: str) -> None:
+    """Though it is a database, and of this version."""
+    index = opened(journal(tmp_path, ALL))
+    found(index)
+    index.close()
+    altered(tmp_path, statement)
+    with searching(tmp_path) as search:
+        offline = found(search, identity="job")
+    assert (offline, found(opened(tmp_path), identity="job")) == ([1, 2, 3, 5], [1, 2, 3, 5])
+
+
+def test_places_that_are_wrong_are_found_anew(tmp_path: Path, opened: Open) -> None:
+    """Another record does not answer in the place of the one asked for."""
+    index = opened(journal(tmp_path, ALL))
+    found(index)
+    altered(tmp_path, "UPDATE record SET (offset, length) = (SELECT offset, length FROM record WHERE sequence = 1)")
+    with pytest.raises(sqlite3.DatabaseError, match="not where the index has it"), searching(tmp_path) as search:
+        found(search, decision_id="d-2")
+    assert found(index, identity="job") == [1, 2, 3, 5]
+
+
+def altered(directory: Path, statement: str) -> None:
+    """Alter an index behind the back of whoever keeps it."""
+    with closing(sqlite3.connect(directory / FILE, isolation_level=None)) as connection:
+        connection.execute(statement)
+
+
+@pytest.mark.parametrize("ask", ["sidecar", "directory"])
+def test_an_index_of_another_journal_is_told_by_its_last_record(tmp_path: Path, opened: Open, ask: str) -> None:
+    """Though its lines are as long as this one's."""
+    index = opened(journal(tmp_path, [decision(1)]))
+    found(index)
+    index.close()
+    line = segments_of(tmp_path)[0].read_bytes()
+    segments_of(tmp_path)[0].unlink()
+    journal(tmp_path, [decision(2)])
+    assert len(segments_of(tmp_path)[0].read_bytes()) == len(line)
+    if ask == "sidecar":
+        assert found(opened(tmp_path), decision_id="d-2") == [1]
+    else:
+        with searching(tmp_path) as search:
+            assert found(search, decision_id="d-2") == [1]
 
 
 def test_an_index_of_another_journal_is_made_anew(tmp_path: Path, opened: Open) -> None:
@@ -339,6 +402,55 @@ def test_beside_a_sidecar_nothing_is_written(tmp_path: Path, opened: Open) -> No
 def test_a_kind_yet_unknown_is_found_by_what_it_names(tmp_path: Path, opened: Open) -> None:
     """Members are added to the journal, and kinds may be."""
     segment = segments_of(journal(tmp_path, [decision(1)]))[0]
-    line = {"v": 1, "seq": 2, "kind": "forecast", "time": "2026-03-01T09:00:00.000000000Z", "session_id": "s-7"}
-    segment.write_bytes(segment.read_bytes() + msgspec.json.encode(line) + b"\n")
+    said = {"kind": "forecast", "time": "2026-03-01T09:00:00.000000000Z", "session_id": "s-7"}
+    segment.write_bytes(segment.read_bytes() + line_of(msgspec.json.encode(said), 2, GENESIS)[0])
     assert found(opened(tmp_path), session="s-7") == [2]
+
+
+def test_records_of_a_clock_far_ahead_are_found(tmp_path: Path, opened: Open) -> None:
+    """Times that SQLite has no room for are one to the index: later than all others."""
+    ahead = Instant(1 << 63)
+    late = replace(decision(2), started_at=ahead, ended_at=ahead)
+    index = opened(journal(tmp_path, [decision(1), late, decision(3)]))
+    assert (found(index), found(index, since=Instant(NOW + 4))) == ([1, 2, 3], [2])
+    with searching(tmp_path) as search:
+        assert found(search, until=Instant(1 << 70)) == [1, 2, 3]
+
+
+def test_a_record_that_was_altered_is_not_told(tmp_path: Path, opened: Open) -> None:
+    """Whoever asks would take it for evidence."""
+    segment = segments_of(journal(tmp_path, [decision(1)]))[0]
+    line = segment.read_bytes()
+    segment.write_bytes(line.replace(b'"method":"Check"', b'"method":"Chock"'))
+    with pytest.raises(IndexUnavailableError, match=r"record 1 in segment `.*` was altered: its hash is another"):
+        found(opened(tmp_path))
+
+
+@pytest.mark.parametrize("sequence", [b"0", b"-7", b"9223372036854775808"])
+def test_a_line_whose_number_no_record_has_is_damage(tmp_path: Path, opened: Open, sequence: bytes) -> None:
+    """It is said, rather than anything else going wrong."""
+    segment = segments_of(journal(tmp_path, [decision(1)]))[0]
+    segment.write_bytes(segment.read_bytes().replace(b'"seq":1,', b'"seq":%b,' % sequence))
+    with pytest.raises(IndexUnavailableError, match="is not a record"):
+        opened(tmp_path).page(Query())
+
+
+def test_a_page_ends_where_much_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one record at least, and the next page goes on behind it."""
+    lengths = [len(line) for line in segments_of(journal(tmp_path, ALL))[0].read_bytes().splitlines()]
+    monkeypatch.setattr(paging, "_MOST_BYTES", lengths[0] + lengths[1])
+    with searching(tmp_path) as search:
+        first = search.page(Query(oldest_first=True))
+        monkeypatch.setattr(paging, "_MOST_BYTES", 1)
+        second = search.page(Query(oldest_first=True), first.next_token)
+        all_of_them = [record.sequence for record in search.records(Query(oldest_first=True))]
+    assert [[record.sequence for record in page.records] for page in (first, second)] == [[1, 2], [3]]
+    assert (second.next_token, all_of_them) == ("3", [1, 2, 3, 4, 5, 6, 7])
+
+
+def test_what_is_taken_in_at_once_is_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where lines are long: what they are about is in memory until it is written."""
+    lengths = [len(line) for line in segments_of(journal(tmp_path, ALL))[0].read_bytes().splitlines()]
+    monkeypatch.setattr(filling, "_BYTES_AT_ONCE", sum(lengths[:3]))
+    with filling.temporary(UNSEEN) as file:
+        assert next(filling.fill(file, tmp_path)) == 3

@@ -77,21 +77,38 @@ def test_machines_get_the_answers_whole(replayed: Agrees | Differs | NotComputed
 
 def test_what_would_change_is_counted_with_examples() -> None:
     """By code before and after, the most frequent first."""
-    changed = Changed(ALLOWED, Code.POLICY_DENIED, "policy `freeze` denies: change freeze")
-    counts = Counter({("GRANTED", "POLICY_DENIED"): 3, ("POLICY_DENIED", "GRANTED"): 1})
+    changed = Changed(ALLOWED, Code.POLICY_DENIED, "policy `freeze` denies: freeze")
+    counts = Counter(
+        {
+            ("GRANTED", "POLICY_DENIED"): 3,
+            ("TASK_ENDED", "POLICY_DENIED"): 2,
+            ("POLICY_DENIED", "GRANTED_BREAK_GLASS"): 1,
+        }
+    )
     found = WhatIf(9, counts, [changed], Counter({"STATE_STALE says how the sidecar was": 2}))
 
     lines = [line.strip() for line in shown(what_if_view(found, "v2")).splitlines()]
     assert lines == [
-        "4 of 9 decisions would be others under policies v2",
+        "6 of 9 decisions would be others under policies v2",
+        "3 allowed would be denied, 1 denied would be allowed, 2 would be denied for another reason",
         "3  GRANTED -> POLICY_DENIED",
-        "1  POLICY_DENIED -> GRANTED",
+        "2  TASK_ENDED -> POLICY_DENIED",
+        "1  POLICY_DENIED -> GRANTED_BREAK_GLASS",
         "for example",
-        "d-1  agent rows.read database:prod  POLICY_DENIED: policy `freeze` denies: change freeze",
+        "d-1  agent rows.read database:prod  allow GRANTED -> deny POLICY_DENIED: policy `freeze` denies: freeze",
         "2 not computed: STATE_STALE says how the sidecar was",
     ]
     document = what_if_json(found, "v2")
-    assert (document["changed"], document["decided"]) == (4, 9)
+    counted = ("decided", "changed", "allowed_would_be_denied", "denied_would_be_allowed", "denied_for_another_reason")
+    assert [document[name] for name in counted] == [9, 6, 3, 1, 2]
+    (example,) = document["examples"]  # type: ignore[misc]  # as it is
+    assert (example["before_outcome"], example["after_outcome"]) == ("allow", "deny")
+
+
+def test_an_allow_of_another_kind_is_told_too() -> None:
+    """Where there is one."""
+    found = WhatIf(1, Counter({("GRANTED", "GRANTED_BREAK_GLASS"): 1}))
+    assert ", 1 would be allowed for another reason\n" in shown(what_if_view(found, "v2"))
 
 
 def test_nothing_that_would_change_is_one_line() -> None:

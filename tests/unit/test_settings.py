@@ -63,6 +63,7 @@ TAKES_EFFECT = {
     "state.max_staleness": SETTINGS + "test_state_is_stale_after_max_staleness_without_a_heartbeat",
     "state.heartbeat": SETTINGS + "test_heartbeats_keep_the_state_fresh",
     "journal.max_buffered": SETTINGS + "test_no_more_than_max_buffered_records_wait_for_the_disk",
+    "journal.max_buffered_bytes": SETTINGS + "test_no_more_than_max_buffered_bytes_wait_for_the_disk",
     "journal.segment_bytes": SETTINGS + "test_a_segment_is_no_longer_than_segment_bytes",
     "journal.flush_interval": SETTINGS + "test_a_buffered_record_is_on_disk_after_flush_interval",
     "journal.compress": SETTINGS + "test_full_segments_are_compressed_if_it_is_said",

@@ -20,6 +20,7 @@ from pdp.evidence.journal.segments import is_compressed, is_finished, segments_o
 from pdp.evidence.record import AnyRecord
 from pdp.evidence.seals.notary import Notary
 from pdp.evidence.trouble import EvidenceError, JournalDamagedError
+from pdp.evidence.usage.usage import keep_checkpoint
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,6 +55,11 @@ class Archive:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
+
+    @property
+    def key(self) -> str:
+        """The fingerprint of the key that signs; empty until `resume`."""
+        return "" if self._notary is None else self._notary.key
 
     def resume(self, directory: Path) -> None:
         """Take the journal's key; raises what `Notary` raises."""
@@ -121,7 +127,8 @@ class Archive:
         while self._full:
             segment, last = self._full[0]
             try:
-                self._notary.seal(segment, last, self._now())
+                uses = keep_checkpoint(segment, last)
+                self._notary.seal(segment, last, self._now(), uses)
             except JournalDamagedError as error:
                 _LOG.warning("segment `%s` gets no seal: %s", segment.name, error)
             self._full.popleft()

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from pdp.core.model import Duration, Instant
 from pdp.evidence.instants import parse_instant
@@ -44,6 +44,8 @@ class Kept(Struct, frozen=True):
     last: int
     ended_at: Instant
     size: int
+    uses: str | UnsetType = UNSET
+    """SHA-256 of the file of its uses, as the seal says."""
 
 
 def remove(
@@ -60,7 +62,7 @@ def remove(
     left = [segment for segment in sealed if segment.last > until]
     more = list(removable(left, open_bytes, retention, now, may_remove))
     for segment in (*gone, *more):
-        keep_checkpoint(segment.path)
+        keep_checkpoint(segment.path, segment.last, segment.uses)
     if more:
         notary.sign_removal(more[-1].path, now)
     for segment in (*gone, *more):
@@ -94,5 +96,6 @@ def _segments(directory: Path) -> tuple[list[Kept], int]:
         if signed is None:
             open_bytes += size
         else:
-            sealed.append(Kept(segment, signed.seal.last, parse_instant(signed.seal.until), size))
+            seal = signed.seal
+            sealed.append(Kept(segment, seal.last, parse_instant(seal.until), size, seal.uses))
     return sealed, open_bytes

@@ -5,17 +5,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from itertools import islice
 from pathlib import Path
 
 from pdp.evidence.index.index_file import FILE, IndexFile, Position
-from pdp.evidence.index.lines import leads_into, read_on
+from pdp.evidence.index.lines import Read, leads_into, read_on
 from pdp.evidence.journal.segments import first_sequence_of, segments_of
 from pdp.evidence.trouble import JournalDamagedError
 
 _LINES_AT_ONCE = 2_000
 """Records of one transaction."""
-UNSEEN = Position(0, 0, 0)
+_BYTES_AT_ONCE = 16 * 1024 * 1024
+"""Of their lines, but for the last: what a record is about is in memory until then."""
+UNSEEN = Position(0, 0, 0, "")
 """Before the first record."""
 
 
@@ -27,12 +28,23 @@ def fill(
     Raises sqlite3.Error, OSError, and JournalDamagedError at a line that is no record or if there is none of `until`.
     """
     lines = read_on(directory, file.position, until)
-    while some := list(islice(lines, lines_at_once)):
+    while some := _next(lines, lines_at_once):
         file.add([read.record for read in some], some[-1].after)
         yield file.position.sequence
     if until is not None and file.position.sequence < until:
         message = f"record {file.position.sequence + 1} is missing"
         raise JournalDamagedError(message)
+
+
+def _next(lines: Iterator[Read], most: int) -> list[Read]:
+    """Return the lines of one transaction."""
+    some, size = list[Read](), 0
+    for read in lines:
+        some.append(read)
+        size += read.record.place.length
+        if len(some) >= most or size >= _BYTES_AT_ONCE:
+            break
+    return some
 
 
 @contextmanager

@@ -16,21 +16,22 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from pdp.core.model import Instant
-from pdp.evidence.derived_file import create, open_derived
-from pdp.evidence.index.query import Place, Query
+from pdp.evidence.derived_file import create, is_of, only_row, open_derived, refuse_wrong_tables
+from pdp.evidence.index.query import HIGHEST, Place, Query
 from pdp.evidence.index.topics import Topic
 
 FILE = "index.db"
 """In the journal's directory."""
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
     BEGIN;
     CREATE TABLE indexed (
         only INTEGER PRIMARY KEY CHECK (only = 1),
         sequence INTEGER NOT NULL,
         segment INTEGER NOT NULL, -- where the next line stands: its first sequence
-        offset INTEGER NOT NULL
+        offset INTEGER NOT NULL,
+        hash TEXT NOT NULL -- of the last line, which tells its journal from others
     ) STRICT;
     CREATE TABLE word (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
     CREATE TABLE topic (
@@ -70,7 +71,7 @@ _SCHEMA = """
         latest INTEGER NOT NULL
     ) STRICT;
     INSERT INTO word VALUES (0, '');
-    INSERT INTO indexed VALUES (1, 0, 0, 0);
+    INSERT INTO indexed VALUES (1, 0, 0, 0, '');
     COMMIT;
 """
 _STRETCH = 1 << 16
@@ -84,7 +85,9 @@ _NEARBY = 100_000
 """Records that are come by in order before the others are gathered."""
 _COLUMNS = ("session", "task", "approval", "ticket", "identity", "code", "owner", "kind", "outcome")
 """Of a topic, the most telling first: its index is used."""
-_LOWEST, _HIGHEST = 0, (1 << 63) - 1
+_LATEST = HIGHEST - 1
+"""Times that SQLite has no room for, in the year 2262 and later, are one; it is before the end of all times."""
+_SET_POSITION = "UPDATE indexed SET sequence = ?, segment = ?, offset = ?, hash = ?"
 
 
 _K = TypeVar("_K", str, Topic)
@@ -106,6 +109,8 @@ class Position(NamedTuple):
     segment: int
     """The segment of the next line, by its first sequence."""
     offset: int
+    hash: str
+    """Of the line before; empty: there is none."""
 
 
 class IndexFile:
@@ -116,8 +121,7 @@ class IndexFile:
         self._connection = connection
         self._words: dict[str, int] = {"": 0}
         self._topics: dict[Topic, int] = {}
-        row = connection.execute("SELECT sequence, segment, offset FROM indexed").fetchone()
-        self.position = Position(*row)
+        self.position = Position(*only_row(connection, "SELECT sequence, segment, offset, hash FROM indexed"))
 
     @classmethod
     def open(cls, path: Path) -> IndexFile:
@@ -130,6 +134,7 @@ class IndexFile:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False)
         try:
             _refuse_other_versions(connection)
+            refuse_wrong_tables(connection, _SCHEMA)
             return cls(connection)
         except BaseException:
             connection.close()
@@ -140,7 +145,7 @@ class IndexFile:
         """Return an empty one that goes on from a position, and is gone when it is closed."""
         connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         create(connection, _SCHEMA, _VERSION)
-        connection.execute("UPDATE indexed SET sequence = ?, segment = ?, offset = ?", position)
+        connection.execute(_SET_POSITION, position)
         return cls(connection)
 
     def add(self, records: Sequence[Indexed], position: Position) -> None:
@@ -149,7 +154,7 @@ class IndexFile:
         run("BEGIN IMMEDIATE")
         try:
             self._add(records)
-            run("UPDATE indexed SET sequence = ?, segment = ?, offset = ?", position)
+            run(_SET_POSITION, position)
             run("COMMIT")
         except BaseException:
             self._connection.rollback()
@@ -195,14 +200,14 @@ class IndexFile:
         rows: list[tuple[object, ...]] = []
         decisions: list[tuple[object, ...]] = []
         for place, at, decision_id, topics in records:
-            where = (place.offset, place.length, at)
+            where = (place.offset, place.length, _storable(at))
             rows += [(place.sequence, self._topic(topic), *where) for topic in topics]
             if decision_id:
                 decisions.append((place.sequence // _STRETCH, _digest(decision_id), place.sequence))
         self._connection.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?)", rows)
         self._connection.executemany("INSERT OR IGNORE INTO decision VALUES (?, ?, ?)", sorted(decisions))
         if records:
-            times = [record.at for record in records]
+            times = [_storable(record.at) for record in records]
             period = (records[0].place.sequence, records[-1].place.sequence, min(times), max(times))
             self._connection.execute("INSERT OR REPLACE INTO period VALUES (?, ?, ?, ?)", period)
 
@@ -320,16 +325,20 @@ _BY_RECORD = "record CROSS JOIN topic ON topic.id = record.topic"
 
 
 def _refuse_other_versions(connection: sqlite3.Connection) -> None:
-    if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+    if not is_of(connection, _VERSION):
         message = "the index is of another version"
         raise sqlite3.DatabaseError(message)
 
 
 def _times(query: Query) -> tuple[int, int]:
     return (
-        _LOWEST if query.since is None else query.since,
-        _HIGHEST if query.until is None else query.until,
+        0 if query.since is None else _storable(query.since),
+        HIGHEST if query.until is None or query.until > _LATEST else _storable(query.until),
     )
+
+
+def _storable(at: Instant) -> int:
+    return min(max(at, 0), _LATEST)
 
 
 def _digest(decision_id: str) -> int:

@@ -75,9 +75,15 @@ class Keeper:
                 with sole_writer(self._directory, self._may_wait):
                     self._keep_file()
             except (sqlite3.Error, OSError, JournalDamagedError) as error:
-                self._say(" ".join(str(error).split()) or type(error).__name__)
-                self._told.clear()
-                self._told.wait(_RETRY_S)
+                self._fail(str(error) or type(error).__name__)
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is said, and may not be so the next time
+                self._fail(f"{type(error).__name__}: {error}")
+
+    def _fail(self, why: str) -> None:
+        """Say why it does not get on, and leave the next try for later."""
+        self._say(" ".join(why.split()))
+        self._told.clear()
+        self._told.wait(_RETRY_S)
 
     def _keep_file(self) -> None:
         """Keep a file, until it has to be another one."""

@@ -10,13 +10,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 
+from pdp.evidence.derived_file import damage
 from pdp.evidence.index.index_file import Indexed, Position
-from pdp.evidence.index.query import FoundRecord, Place
+from pdp.evidence.index.query import HIGHEST, FoundRecord, Place
 from pdp.evidence.index.topics import decode_line, topics_of
 from pdp.evidence.instants import parse_instant
 from pdp.evidence.journal.segments import first_sequence_of, open_segment, segments_of
+from pdp.evidence.line.chain import refuse_altered
 from pdp.evidence.trouble import JournalDamagedError
+
+_HASH_TAIL = 64 + len('"}')
+"""Bytes at the end of a line that are its hash, and what is behind it."""
+
+
+class _Numbered(Struct, frozen=True):
+    """What is read of a line to tell which it is."""
+
+    seq: int
+
+
+_decode_sequence = msgspec.json.Decoder(_Numbered).decode
 
 
 class Read(NamedTuple):
@@ -45,26 +60,29 @@ def read_on(directory: Path, position: Position, until: int | None = None) -> It
                 if until is not None and record.place.sequence > until:
                     return
                 offset += len(raw)
-                yield Read(record, Position(record.place.sequence, first, offset))
+                yield Read(record, Position(record.place.sequence, first, offset, _hash_at_end(raw[:-1])))
 
 
 def leads_into(directory: Path, position: Position) -> bool:
-    """Whether a journal has a line's end, or no lines any more, where the position is: it may be another's."""
+    """Whether a journal has the position's last line, or none any more, where the position is: it may be another's."""
     for segment in segments_of(directory):
         first = first_sequence_of(segment)
         if first >= position.segment:
             if first > position.segment or position.offset == 0:
                 return position.sequence < first
             with open_segment(segment) as file:
-                file.seek(position.offset - 1)
-                return file.read(1) == b"\n"
+                start = max(0, position.offset - _HASH_TAIL - 1)
+                file.seek(start)
+                before = file.read(position.offset - start)
+            return before.endswith(b"\n") and _hash_at_end(before[:-1].rpartition(b"\n")[2]) == position.hash
     return position.sequence == 0
 
 
 def read_records(directory: Path, places: Sequence[Place]) -> list[FoundRecord]:
     """Return the lines at these places, in their order, but for those whose segments are gone.
 
-    Of a compressed segment the blocks they stand in are decompressed, each once. Raises OSError, JournalDamagedError.
+    Of a compressed segment the blocks they stand in are decompressed, each once. Raises OSError, JournalDamagedError
+    at what is no record, and sqlite3.DatabaseError, which `is_damaged`, where another record stands.
     """
     segments = segments_of(directory)
     firsts = [first_sequence_of(segment) for segment in segments]
@@ -80,14 +98,41 @@ def _read(segment: Path, places: Iterator[Place]) -> Iterator[FoundRecord]:
     with open_segment(segment) as file:
         for place in places:
             file.seek(place.offset)
-            yield FoundRecord(place.sequence, file.read(place.length))
+            raw = file.read(place.length)
+            if _sequence_of(raw, place, segment) != place.sequence:
+                message = f"record {place.sequence} is not where the index has it"
+                raise damage(message)
+            refuse_altered(raw, place.sequence, segment.name)
+            yield FoundRecord(place.sequence, raw)
+
+
+def _sequence_of(raw: bytes, place: Place, segment: Path) -> int:
+    try:
+        return _decode_sequence(raw).seq
+    except (msgspec.DecodeError, ValueError) as error:
+        raise _no_record(place.offset, segment, error) from None
+
+
+def _hash_at_end(line: bytes) -> str:
+    """Return the hash of a line, of which the end is enough."""
+    return line[-_HASH_TAIL:-2].decode("ascii", "replace")
 
 
 def _indexed(raw: bytes, offset: int, segment: Path) -> Indexed:
     try:
         line = decode_line(raw)
         at = parse_instant(line.time)
+        _refuse_impossible(line.seq)
     except (msgspec.DecodeError, ValueError) as error:  # text that is not UTF-8 is a ValueError too
-        message = f"what stands at byte {offset} of segment `{segment.name}` is not a record: {error}"
-        raise JournalDamagedError(message) from None
+        raise _no_record(offset, segment, error) from None
     return Indexed(Place(line.seq, offset, len(raw)), at, line.decision_id, topics_of(line))
+
+
+def _refuse_impossible(sequence: int) -> None:
+    if not 1 <= sequence <= HIGHEST:
+        message = f"`{sequence}` is not the sequence of a record"
+        raise ValueError(message)
+
+
+def _no_record(offset: int, segment: Path, why: Exception) -> JournalDamagedError:
+    return JournalDamagedError(f"what stands at byte {offset} of segment `{segment.name}` is not a record: {why}")

@@ -8,6 +8,9 @@ from msgspec import Struct
 
 from pdp.core.model import Instant
 
+HIGHEST = (1 << 63) - 1
+"""What SQLite has room for."""
+
 
 class RecordKind(StrEnum):
     """What sort of record it is."""
@@ -93,5 +96,4 @@ def sequence_of(token: str) -> int | None:
     raise ValueError(message)
 
 
-_DIGITS = 19
-"""What SQLite has room for."""
+_DIGITS = len(str(HIGHEST))

@@ -98,7 +98,8 @@ class RecordIndex:
             except sqlite3.Error:  # the file is missing, or no good
                 return self._ask_up_to(wanted, [], question)
         except (sqlite3.Error, OSError, JournalDamagedError) as error:
-            message = f"records cannot be found: {error}"
+            verify = "; `pdp journal verify` names every broken place" if isinstance(error, JournalDamagedError) else ""
+            message = f"records cannot be found: {error}{verify}"
             raise IndexUnavailableError(message) from error
 
     def _ask_file(self, question: Callable[[Sequence[IndexFile]], _Result], wanted: int) -> _Result:

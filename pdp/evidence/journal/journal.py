@@ -2,7 +2,7 @@
 
 Rule 1: the request path only appends. A few milliseconds later, or in its next turn if a record is durable, the event
 loop encodes what has gathered, and one thread chains, writes and syncs.
-Rule 2: memory is bounded: a full buffer refuses a record, it never drops one.
+Rule 2: memory is bounded, by count and by bytes: a full buffer refuses a record, it never drops one.
 Rule 3: what had to be given up (closing with a broken disk) is counted and said.
 """
 
@@ -35,6 +35,8 @@ _LOG = logging.getLogger(__name__)
 
 _GATHER_S = 0.005
 """How long buffered records gather before they are encoded: done one by one, each takes twice as long."""
+_MOST_GATHERED = 64
+"""How many gather at most: until they are encoded nobody knows how many bytes they are."""
 
 
 class JournalStatus(Struct, frozen=True):
@@ -105,12 +107,15 @@ class Journal:
         disk: Disk | None = None,
         mask: Mask | None = None,
         max_buffered: int = 65_536,
+        max_buffered_bytes: int = 256 * 1024 * 1024,
         segment_bytes: int = 64 * 1024 * 1024,
         flush_interval_s: float = 0.05,
         wall: Callable[[], int] = time.time_ns,
     ) -> None:
         """Take a directory; nothing is touched before `open`.
 
+        `max_buffered_bytes` counts what decisions in memory say, encoded; at most 64 are not yet, and count as nothing.
+        So do all other records, whose bodies are not kept.
         `on_written` gets each record once, on the writer thread, when it is certain to count; it must not raise.
         `on_ended` is called when nothing is written any more and the directory still locked, on a thread that may wait.
         `mask` takes from a decision what must not be on record, on the event loop's thread.
@@ -122,10 +127,13 @@ class Journal:
         self._disk = LocalDisk() if disk is None else disk
         self._encode = partial(body_of, mask=mask)
         self._max_buffered = max_buffered
+        self._max_buffered_bytes = max_buffered_bytes
         self._segment_bytes = segment_bytes
         self._flush_interval_s = flush_interval_s
         self._wall = wall
         self._appended = 0
+        self._encoded_bytes = 0
+        """Of all bodies ever queued."""
         self._fresh: list[Entry] = []
         """Not encoded yet."""
         self._pressed = False
@@ -172,9 +180,10 @@ class Journal:
         if self._log is None or self._closed:
             message = "the journal is closed"
             raise EvidenceUnavailableError(message)
-        writer = self._writer
-        if self._appended - writer.released >= self._max_buffered:
-            message = f"{self._max_buffered} records wait for the disk"
+        if self._full():
+            many, size = self._held(), self._held_bytes()
+            waiting = f"{many} records" if many >= self._max_buffered else f"{size} bytes of records"
+            message = f"{waiting} wait for the disk"
             raise BufferFullError(message)
         if durable:
             return self._append_durable(record)
@@ -190,9 +199,9 @@ class Journal:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self._held() >= self._max_buffered:
+                while self._full():
                     await self._next_release()
-        return self._held() < self._max_buffered
+        return not self._full()
 
     @property
     def healthy(self) -> bool:
@@ -255,6 +264,8 @@ class Journal:
     def _gather(self, entry: Entry) -> None:
         self._appended += 1
         self._fresh.append(entry)
+        if len(self._fresh) >= _MOST_GATHERED:
+            self._queue_fresh()
 
     def _queue_fresh(self) -> None:
         """Encode what has gathered, and hand it over."""
@@ -262,6 +273,8 @@ class Journal:
         self._fresh, self._pressed = [], False
         for entry in fresh:
             self._fill(entry)
+            self._encoded_bytes += len(entry.body)
+        # INVARIANT: counted before the writer can see and release them, so that never more are released than counted.
         writer.queue.extend(fresh)
         writer.durables += sum(entry.written is not None for entry in fresh)
         if pressed or (fresh and writer.idle):
@@ -277,8 +290,14 @@ class Journal:
             with contextlib.suppress(Exception):  # a bug: the writer meets it again, and has a way to say so
                 entry.body = self._encode(entry.record)
 
+    def _full(self) -> bool:
+        return self._held() >= self._max_buffered or self._held_bytes() >= self._max_buffered_bytes
+
     def _held(self) -> int:
         return self._appended - self._writer.released
+
+    def _held_bytes(self) -> int:
+        return self._encoded_bytes - self._writer.released_bytes
 
     def _lag_s(self) -> float:
         """Return the age of the oldest record in memory, looked for where the writer takes from first."""
@@ -298,7 +317,7 @@ class Journal:
     def _next_release(self) -> Future[None]:
         future: Future[None] = self._loop.create_future()
         self._waiters.append(future)
-        if self._held() < self._max_buffered:
+        if not self._full():
             self._admit()  # released just before the writer could see that somebody waits
         return future
 

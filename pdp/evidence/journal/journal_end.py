@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from pdp.evidence.journal.disk import sync_directory
-from pdp.evidence.journal.segments import ChainEnd, is_finished, read_segment, segments_of
+from pdp.evidence.journal.segments import ChainEnd, first_sequence_of, is_finished, read_segment, segments_of
 from pdp.evidence.line.chain import hash_of
+from pdp.evidence.trouble import JournalDamagedError
 
 
 class Repair(Struct, frozen=True):
@@ -29,7 +30,10 @@ class _Link(Struct):
 
 
 def find_end(directory: Path) -> tuple[ChainEnd, Repair | None]:
-    """Return where to go on, with the torn end of the last segment repaired. The journal must be locked."""
+    """Return where to go on, with the torn end of the last segment repaired. The journal must be locked.
+
+    Raises JournalDamagedError if the last segment has no record, and is not the one in which the next belongs.
+    """
     segments = segments_of(directory)
     if not segments:
         return ChainEnd(), None
@@ -42,6 +46,9 @@ def find_end(directory: Path) -> tuple[ChainEnd, Repair | None]:
     if link is not None:
         return ChainEnd(*link, last, size), repair
     sequence, hash_ = _end_of_earlier(segments[:-1])
+    if first_sequence_of(last) != sequence + 1:
+        message = f"segment `{last.name}` has no record, and the next one is {sequence + 1}: move it away"
+        raise JournalDamagedError(message)
     return ChainEnd(sequence, hash_, last, 0), repair
 
 

@@ -99,6 +99,11 @@ class Batch(Struct):
         return [entry.written for entry in self.entries if entry.written is not None]
 
     @property
+    def durable(self) -> list[Entry]:
+        """The entries somebody waits for."""
+        return [entry for entry in self.entries if entry.written is not None]
+
+    @property
     def buffered(self) -> list[Entry]:
         """The entries nobody waits for."""
         return [entry for entry in self.entries if entry.written is None]
@@ -134,8 +139,8 @@ class JournalWriter:
         self.queue: deque[Entry] = deque()
         self.durables = 0
         """Durable records ever queued; counted by the event loop."""
-        self.released = 0
-        """Records that left memory; counted by the writer."""
+        self.released = self.released_bytes = 0
+        """Records that left memory, and bytes of the bodies they were queued with; counted by the writer."""
         self.idle = False
         """The writer waits for `wake` without end."""
         self.wake = threading.Event()
@@ -248,7 +253,7 @@ class JournalWriter:
         self.last_sync_s, self._flush_at = ended - started, ended + self._flush_interval_s
         self._recovered()
         batches, self.unsynced = self.unsynced, []
-        self._release(sum(len(batch.entries) for batch in batches))
+        self._release([entry for batch in batches for entry in batch.entries])
         for batch in batches:
             self._outcome.written(batch.waiting)
         for batch in batches:
@@ -290,7 +295,7 @@ class JournalWriter:
     def _refuse(self, batch: Batch) -> None:
         """Tell those who wait for a record of the batch, and settle the others."""
         futures = batch.waiting
-        self._release(len(futures))
+        self._release(batch.durable)
         if futures and self.trouble is not None:
             self._outcome.failed(futures, self.trouble.error)
         self._settle(Batch(batch.buffered, settled=batch.settled))
@@ -300,9 +305,10 @@ class JournalWriter:
             batch.settled = True
             self._outcome.settled(batch.records)
 
-    def _release(self, count: int) -> None:
-        if count:
-            self.released += count
+    def _release(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            self.released += len(entries)
+            self.released_bytes += sum(len(entry.body) for entry in entries)
             self._outcome.released()
 
     def _begin_trouble(self, reason: str) -> None:

@@ -1,6 +1,7 @@
 """The files of a journal: `<sequence of its first record, 20 digits>.jsonl`, in order of their names.
 
-A sealed segment may be compressed to `….jsonl.gz`. Where both stand a crash came between, and the plain one counts.
+A sealed segment may be compressed to `….jsonl.gz`, which takes its name when it is whole. So where both stand that one
+counts: a crash came before the plain one was removed, or somebody put a file there that may be anything.
 Files beside a segment have its number and another suffix, so they stay in place when it is compressed or removed.
 """
 
@@ -15,7 +16,7 @@ from typing import BinaryIO
 
 from msgspec import Struct
 
-from pdp.evidence.journal.blocks import open_compressed
+from pdp.evidence.journal.blocks import BLOCK, open_compressed
 from pdp.evidence.line.chain import GENESIS
 from pdp.evidence.trouble import JournalDamagedError
 
@@ -23,6 +24,8 @@ _PLAIN = ".jsonl"
 COMPRESSED = ".jsonl.gz"
 SEAL = ".seal"
 """Suffix of the seal beside a segment."""
+USES = ".uses"
+"""Suffix of the uses in a full segment."""
 _DIGITS = 20
 
 
@@ -39,10 +42,25 @@ class ChainEnd(Struct, frozen=True):
 
 def segments_of(directory: Path) -> list[Path]:
     """Return the segments, oldest first; none if there is no such directory."""
-    # INVARIANT: plain ones are listed first: one that is compressed meanwhile is found as one or the other.
-    plain, compressed = files_beside(directory, _PLAIN), files_beside(directory, COMPRESSED)
-    found = compressed | plain
+    plain, compressed = _both_forms(directory)
+    found = plain | compressed
     return [found[first] for first in sorted(found)]
+
+
+def doubles_of(directory: Path) -> list[tuple[Path, Path]]:
+    """Return the segments that stand in both forms, each as the plain one and the compressed one."""
+    plain, compressed = _both_forms(directory)
+    return [(plain[first], compressed[first]) for first in sorted(plain.keys() & compressed.keys())]
+
+
+def strays_of(directory: Path) -> list[Path]:
+    """Return what has the suffix of a segment and is none, by its name."""
+    return sorted(
+        path
+        for suffix in (_PLAIN, COMPRESSED)
+        for path in directory.glob(f"*{suffix}")
+        if not _is_number(path.name.removesuffix(suffix))
+    )
 
 
 def segment_path(directory: Path, first_sequence: int) -> Path:
@@ -70,7 +88,7 @@ def beside(segment: Path, suffix: str) -> Path:
 def files_beside(directory: Path, suffix: str) -> dict[int, Path]:
     """Return the files with this suffix by the first sequence of their segments, in its order."""
     names = ((path.name.removesuffix(suffix), path) for path in directory.glob(f"*{suffix}"))
-    return {int(number): path for number, path in sorted(names) if number.isdecimal()}
+    return {int(number): path for number, path in sorted(names) if _is_number(number)}
 
 
 def is_compressed(segment: Path) -> bool:
@@ -102,6 +120,29 @@ def read_segment(segment: Path) -> bytes:
     """Return all of a segment's bytes; as `open_segment`."""
     with open_segment(segment) as file:
         return file.read()
+
+
+def hold_the_same(plain: Path, compressed: Path) -> bool:
+    """Whether two files hold the same bytes of a segment; not so where one cannot be read. May raise OSError."""
+    try:
+        with open_segment(plain) as one, open_segment(compressed) as other:
+            while part := one.read(BLOCK):
+                if part != other.read(len(part)):
+                    return False
+            return not other.read(1)
+    except JournalDamagedError:
+        return False
+
+
+def _both_forms(directory: Path) -> tuple[dict[int, Path], dict[int, Path]]:
+    # INVARIANT: plain ones are listed first: one that is compressed meanwhile is found as one or the other.
+    plain = files_beside(directory, _PLAIN)
+    return plain, files_beside(directory, COMPRESSED)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a name is exactly as a segment's is written; another spelling would shadow a segment."""
+    return len(text) == _DIGITS and text.isascii() and text.isdecimal() and int(text) > 0
 
 
 def _open(segment: Path) -> BinaryIO:

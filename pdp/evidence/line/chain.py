@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 
+from pdp.evidence.trouble import JournalDamagedError
+
 SCHEMA_VERSION = 1
 GENESIS = "0" * 64
 """What the first record of a journal has as `prev`."""
@@ -33,3 +35,15 @@ def hash_of(line: bytes) -> tuple[str, str]:
         raise ValueError(message)
     claimed = member[len(_HASH_MEMBER) : -2].decode("ascii", "replace")
     return claimed, hashlib.sha256(line[:-_HASH_TAIL] + b"}").hexdigest()
+
+
+def refuse_altered(line: bytes, sequence: int, segment: str) -> None:
+    """Raise JournalDamagedError for a line (without line feed) that has not its hash: none must be told as evidence."""
+    try:
+        claimed, actual = hash_of(line)
+    except ValueError as error:
+        message = f"record {sequence} in segment `{segment}` is not a record: {error}"
+        raise JournalDamagedError(message) from None
+    if claimed != actual:
+        message = f"record {sequence} in segment `{segment}` was altered: its hash is another"
+        raise JournalDamagedError(message)

@@ -120,21 +120,22 @@ Document: TypeAlias = DecisionJson | ChangeJson | AdministrationJson | LapseJson
 """What a record says, member by member."""
 
 Mask: TypeAlias = Callable[[DecisionJson], DecisionJson]
-"""Returns what a record says without what must not be on record; may raise TypeError or ValueError."""
+"""Returns what a record says without what must not be on record; may raise."""
 
 
 def body_of(record: AnyRecord, mask: Mask | None = None) -> bytes:
     """Return what a record says, for `chain.line_of`.
 
-    What cannot be said in JSON (a lone surrogate, a value of no JSON type) neither stops the journal nor is lost
-    without a word: a decision is written without context and properties, any other record as `record_unwritable`.
+    What cannot be said in JSON (a lone surrogate, a value of no JSON type, one that fails when it is looked at) neither
+    stops the journal nor is lost without a word: a decision is written without context and properties, any other record
+    as `record_unwritable`.
     """
     try:
         document = document_of(record)
         if mask is not None and isinstance(document, DecisionJson):
             document = mask(document)
         return _ENCODE(document)
-    except _UNSAYABLE as error:
+    except Exception as error:  # noqa: BLE001  # whatever it is, all records behind this one must get to the disk
         return _reduced(record, ascii(str(error)), mask)
 
 
@@ -215,7 +216,7 @@ def trace_of(record: ChangeRecord) -> TraceContext | None:
 def _reduced(record: AnyRecord, error: str, mask: Mask | None) -> bytes:
     """Return the body of what is left of a record: above all its uses, which limits count on."""
     if isinstance(record, DecisionRecord):
-        with contextlib.suppress(*_UNSAYABLE):
+        with contextlib.suppress(Exception):
             document = _decision(record)
             request = replace(
                 document.request,
@@ -245,5 +246,4 @@ def _plain(value: object) -> object:
     raise TypeError(message)
 
 
-_UNSAYABLE = (TypeError, ValueError, OverflowError, RecursionError)
 _ENCODE = msgspec.json.Encoder(enc_hook=_plain).encode

@@ -19,7 +19,7 @@ from pdp.core.model import Request
 from pdp.core.reasons import Code
 from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.journal.segments import first_sequence_of, open_segment, segments_of
-from pdp.evidence.line.chain import GENESIS, line_of
+from pdp.evidence.line.chain import GENESIS, line_of, refuse_altered
 from pdp.evidence.line.decision_json import ReasonJson
 from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import COUNTS_NO_USE, DecisionRecord
@@ -106,6 +106,7 @@ def replay_decision(directory: Path, decision_id: str, history: History, policie
     for entry in read(directory, first_sequence_of(segment) - 1):
         recorded = _named(entry.raw, decision_id)
         if recorded is not None:
+            refuse_altered(entry.raw, entry.sequence, entry.segment)
             return replay(recorded, past, policies)
         past.count_line(entry.raw)
     message = f"the segment of decision `{decision_id}` was removed meanwhile"

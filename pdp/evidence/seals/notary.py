@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from pdp.core.model import Instant
@@ -49,6 +50,11 @@ class Notary:
         self._previous = GENESIS
         self._head = -1
 
+    @property
+    def key(self) -> str:
+        """The fingerprint of its key."""
+        return self._key.public.fingerprint
+
     def begin(self, until: int, at: Instant) -> list[tuple[Path, int]]:
         """Sign where the journal stands, at record `until`; return the segments that still lack a seal.
 
@@ -69,10 +75,10 @@ class Notary:
         publish_key(directory, self._key.public)
         return list(_unsealed(segments_of(directory), sealed_until))
 
-    def seal(self, segment: Path, last: int, at: Instant) -> None:
-        """Seal a full segment that ends with this sequence."""
+    def seal(self, segment: Path, last: int, at: Instant, uses: str | UnsetType = UNSET) -> None:
+        """Seal a full segment that ends with this sequence, and the file of its uses by its SHA-256."""
         record = record_at(segment, last)
-        seal = self._seal(SEGMENT_SEAL, segment, record, at)
+        seal = replace(self._seal(SEGMENT_SEAL, segment, record, at), uses=uses)
         self._previous = write_seal(beside(segment, SEAL), seal, self._key)
 
     def sign_head(self, until: int, at: Instant) -> None:
@@ -90,7 +96,7 @@ class Notary:
         if signed is not None:
             last, time = signed.seal.last, instant_text(at)
             seal = replace(signed.seal, kind=REMOVED_SEAL, first=1, records=last, previous=signed.digest, at=time)
-            write_seal(self._directory / REMOVED, seal, self._key)
+            write_seal(self._directory / REMOVED, replace(seal, uses=UNSET), self._key)
 
     def _seal(self, kind: str, segment: Path | None, last: LastRecord, at: Instant) -> Seal:
         first = 1 if segment is None else first_sequence_of(segment)
@@ -118,7 +124,9 @@ def _key_of(directory: Path) -> SigningKey:
             "or move the journal away to begin another"
         )
         raise SigningKeyError(message)
-    return make_key(directory)
+    made = make_key(directory)
+    _LOG.info("a key to sign the journal with was made: `%s`; keep a copy of `%s`", made.public.fingerprint, PUBLIC_KEY)
+    return made
 
 
 def _refuse_missing(directory: Path, seal: Seal, until: int) -> None:

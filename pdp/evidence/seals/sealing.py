@@ -13,12 +13,12 @@ import os
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from pdp.evidence.journal.disk import replace_file
 from pdp.evidence.journal.segments import SEAL, files_beside, open_segment
 from pdp.evidence.line.chain import GENESIS
-from pdp.evidence.seals.signing import SigningKey
+from pdp.evidence.seals.signing import PublicKey, SigningKey
 from pdp.evidence.trouble import JournalDamagedError
 
 HEAD = "head.seal"
@@ -64,6 +64,8 @@ class Seal(Struct, frozen=True, kw_only=True):
     """When it was signed."""
     key: str
     """Fingerprint of the key."""
+    uses: str | UnsetType = UNSET
+    """SHA-256 of the file of a segment's uses; former versions vouched for none."""
 
 
 class Signed(Struct, frozen=True):
@@ -104,6 +106,14 @@ def read_seal(path: Path) -> Signed | None:
     except ValueError as error:
         message = f"`{path.name}` is not a seal: {error}"
         raise JournalDamagedError(message) from None
+
+
+def vouched_seal(path: Path, key: PublicKey | None) -> Seal | None:
+    """Return the seal in a file; None if there is none, or the key has not made it. Raises as `read_seal`."""
+    signed = read_seal(path)
+    if signed is None or (key is not None and not key.accepts(signed.signature, signed.body)):
+        return None
+    return signed.seal
 
 
 def seals_of(directory: Path) -> dict[int, Path]:

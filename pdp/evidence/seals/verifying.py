@@ -8,13 +8,27 @@ Needs no lock and disturbs no writer.
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from pdp.evidence.journal.segments import first_sequence_of, open_segment, segment_path, segments_of
+from pdp.evidence.journal.segments import (
+    USES,
+    beside,
+    doubles_of,
+    first_sequence_of,
+    hold_the_same,
+    open_segment,
+    segment_path,
+    segments_of,
+    strays_of,
+)
 from pdp.evidence.line.chain import GENESIS, hash_of
 from pdp.evidence.seals.sealing import (
     HEAD,
@@ -29,6 +43,8 @@ from pdp.evidence.seals.sealing import (
 )
 from pdp.evidence.seals.signing import KEY, PUBLIC_KEY, PublicKey, load_public_key
 from pdp.evidence.trouble import JournalDamagedError
+
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
 
 
 class Verified(Struct, frozen=True):
@@ -75,10 +91,13 @@ def verify(directory: Path, trusted: PublicKey | None = None) -> Verification:
     segments = segments_of(directory)
     for segment in segments:
         chain.segment(segment)
+    chain.end()
     if seals.signed:
         seals.check_beginning(chain)
         seals.check_missing(chain)
-    broken = chain.broken + seals.broken
+        seals.check_uses()
+    chain.check_gone(seals.removed_until)
+    broken = chain.broken + seals.broken + list(_strangers(directory))
     if broken:
         return broken
     return Verified(
@@ -91,6 +110,25 @@ def verify(directory: Path, trusted: PublicKey | None = None) -> Verification:
         seals.removed_until,
         seals.fingerprint,
     )
+
+
+def _strangers(directory: Path) -> Iterator[Broken]:
+    """Yield the files that stand where segments do and are none."""
+    for path in strays_of(directory):
+        yield Broken(path.name, 1, 0, "it is no segment: the name of one has twenty digits, and is not zero")
+    for plain, compressed in doubles_of(directory):
+        with suppress(FileNotFoundError):  # compressed, or removed, since it was listed
+            if not hold_the_same(plain, compressed):
+                what = f"it stands beside `{compressed.name}` and says another thing"
+                yield Broken(plain.name, 1, 0, what)
+
+
+class _Gap(Struct, frozen=True):
+    """Records that went while the journal was read: whether they were removed on purpose is known afterwards."""
+
+    last: int
+    place: Broken
+    """What to report if they were not."""
 
 
 class _Link(Struct):
@@ -117,6 +155,11 @@ class _ChainCheck:
         self._promised = 1
         """What the segment's name says of its first record."""
         self._where = ("", 0)
+        self._gone = ""
+        """A segment that was gone when it was to be read, if none was read since."""
+        self._gaps: list[_Gap] = []
+        self._empty: list[tuple[str, int]] = []
+        """Segments without a line, with what their names promise."""
 
     def segment(self, segment: Path) -> None:
         """Check one segment's lines."""
@@ -129,6 +172,29 @@ class _ChainCheck:
         except JournalDamagedError as error:
             self._where = (segment.name, self._where[1] + 1)
             self._report(0, str(error))
+        except FileNotFoundError:
+            self._gone = segment.name
+            return
+        if self._where[1]:
+            self._gone = ""
+        else:
+            self._empty.append((segment.name, self._promised))
+
+    def end(self) -> None:
+        """Check what only the end shows: segments that are gone from it, and empty ones.
+
+        Only the last one may be empty, if the next record belongs there: a crash came before it.
+        """
+        if self._gone:
+            what = f"it went while the journal was checked, and with it the records from {self._expected_sequence} on"
+            self._gaps.append(_Gap(self._promised, Broken(self._gone, 1, self._promised, what)))
+        for name, promised in self._empty:
+            if (promised, name) != (self._expected_sequence, self._where[0]) and not self._gone:
+                self.broken.append(Broken(name, 1, 0, "it is empty, and no record belongs there"))
+
+    def check_gone(self, removed_until: int) -> None:
+        """Report what went while the journal was read, unless retention has removed it."""
+        self.broken += [gap.place for gap in self._gaps if gap.last > removed_until]
 
     def _line(self, line: bytes) -> None:
         if not line.endswith(b"\n"):
@@ -163,13 +229,22 @@ class _ChainCheck:
                 self._check_name(link)
                 return
         if link.seq > self._expected_sequence:
-            self._report(link.seq, f"records {self._expected_sequence} to {link.seq - 1} are missing before it")
+            self._gap(link)
         elif link.seq < self._expected_sequence:
             self._report(link.seq, f"it is out of order: record {self._expected_sequence} belongs here")
         elif self.expected_prev and link.prev not in (self.expected_prev, self._also_prev):
             self._report(link.seq, "it does not follow the record before it")
         else:
             self._check_name(link)
+
+    def _gap(self, link: _Link) -> None:
+        """Report what is missing before a line, or wait with it where a segment was gone."""
+        missing = f"records {self._expected_sequence} to {link.seq - 1} are missing before it"
+        if self._gone and self._where[1] == 1:
+            self._gaps.append(_Gap(link.seq - 1, Broken(*self._where, link.seq, missing)))
+            self._check_name(link)
+        else:
+            self._report(link.seq, missing)
 
     def _check_name(self, link: _Link) -> None:
         """Check that the first record of a segment is the one its name promises."""
@@ -191,10 +266,11 @@ class _SealCheck:
         """What is vouched for: seals that are good, with their files, by the last record of each."""
         self.count = 0
         self.removed_until = 0
+        self._of_segments: list[tuple[Path, Seal]] = []
         self._directory = directory
-        seals = seals_of(directory)
         named = (KEY, PUBLIC_KEY, HEAD, REMOVED)
-        self.signed = trusted is not None or bool(seals) or any((directory / name).exists() for name in named)
+        present = bool(seals_of(directory)) or any((directory / name).exists() for name in named)
+        self.signed = trusted is not None or present
         self._key = trusted
         if not self.signed:
             return
@@ -203,8 +279,9 @@ class _SealCheck:
         if self._key is None:
             self._report(PUBLIC_KEY, 0, "it is missing: no seal can be checked")
             return
-        self._check_head()
-        self._check_segments(seals)
+        # The head first: a seal that is made meanwhile follows it, and is not one that it should know.
+        head = self._check_head()
+        self._check_segments(seals_of(directory), GENESIS if head is None else head.seal.previous)
 
     @property
     def fingerprint(self) -> str:
@@ -237,19 +314,36 @@ class _SealCheck:
             what = f"records {first} to {last} are missing at the journal's end: they were sealed at {seal.at}"
             self._report(file, last, what)
 
-    def _check_head(self) -> None:
+    def check_uses(self) -> None:
+        """Check the uses that were sealed; those of a removed segment are needed, others can be made again."""
+        for path, seal in self._of_segments:
+            uses = beside(path, USES)
+            try:
+                digest = hashlib.sha256(uses.read_bytes()).hexdigest()
+            except FileNotFoundError:
+                if seal.last <= self.removed_until:
+                    self._report(uses.name, seal.last, "it is missing, and its segment was removed")
+                continue
+            if seal.uses not in (UNSET, digest):
+                self._report(uses.name, seal.last, f"it was altered: it is not what `{path.name}` vouches for")
+
+    def _check_head(self) -> Signed | None:
         path = self._directory / HEAD
         if not path.exists():
             self._report(HEAD, 0, "it is missing: whether the youngest records were cut off cannot be told")
-            return
-        self._vouch(path, self._read(path, HEAD_SEAL))
+            return None
+        head = self._read(path, HEAD_SEAL)
+        self._vouch(path, head)
+        return head
 
-    def _check_segments(self, seals: dict[int, Path]) -> None:
-        previous, expected = GENESIS, 1
+    def _check_segments(self, seals: dict[int, Path], before_head: str) -> None:
+        """Check that seals follow one another, and that the one is among them that the head follows."""
+        previous, expected, known = GENESIS, 1, {GENESIS}
         for first, path in seals.items():
             signed = self._read(path, SEGMENT_SEAL)
             if signed is None:
-                expected = 0  # what this seal said nobody knows: the next one is not held against it
+                expected = 0  # what this seal said nobody knows: neither the next one nor the head is held against it
+                known.add(before_head)
                 continue
             seal = signed.seal
             if expected and seal.first > expected:
@@ -259,8 +353,13 @@ class _SealCheck:
             if (seal.segment, seal.first) != (segment_path(self._directory, first).name, first):
                 self._report(path.name, seal.last, f"it is the seal of segment `{seal.segment}`")
             previous, expected = signed.digest, seal.last + 1
+            known.add(previous)
             self.count += 1
+            self._of_segments.append((path, seal))
             self._vouch(path, signed)
+
+        if before_head not in known:
+            self._report(HEAD, 0, f"the seals from record {expected} on are missing that it follows")
 
     def _vouch(self, path: Path, signed: Signed | None) -> None:
         if signed is not None and signed.seal.last:
@@ -282,7 +381,8 @@ class _SealCheck:
     def _fault_of(self, signed: Signed, kind: str) -> str:
         seal, key = signed.seal, self._key
         if key is None or seal.key != key.fingerprint:
-            return f"it is the seal of another key, `{seal.key}`"
+            # Anybody may have written it, so nothing but a fingerprint is repeated.
+            return f"it is the seal of another key{f', `{seal.key}`' if _FINGERPRINT.fullmatch(seal.key) else ''}"
         if not key.accepts(signed.signature, signed.body):
             return "it was forged: its signature is not the key's"
         return "" if seal.kind == kind else f"it is a seal of kind `{seal.kind}`, not `{kind}`"

@@ -16,6 +16,8 @@ _LOG = logging.getLogger(__name__)
 
 FILE = "export.cursor"
 """In the journal's directory: a sequence in decimal digits, and a line feed."""
+_MOST_DIGITS = 19
+"""Of a sequence, which has 64 bits."""
 
 
 def read_cursor(directory: Path) -> int | None:
@@ -28,7 +30,7 @@ def read_cursor(directory: Path) -> int | None:
     except FileNotFoundError:
         return None
     digits = text.removesuffix("\n")
-    if digits.isdecimal() and digits.isascii():
+    if digits.isdecimal() and digits.isascii() and len(digits) <= _MOST_DIGITS:
         return int(digits)
     _LOG.warning("`%s` is damaged: all of the journal is exported again", FILE)
     return 0

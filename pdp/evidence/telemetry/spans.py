@@ -7,6 +7,10 @@ Rule 2: a span is made from what the record's line says, whether or not it was r
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -35,6 +39,14 @@ class SpanMaker:
         self._resource = resource
         self._scope = InstrumentationScope(names.SCOPE, version, names.SCHEMA_URL)
         self._resource_ids = resource_ids
+
+    def request(self, told: Iterable[Document]) -> ExportTraceServiceRequest:
+        """Return what exports the spans of the records; empty if they have none."""
+        return encode_spans(self.spans(told))
+
+    def spans(self, told: Iterable[Document]) -> list[ReadableSpan]:
+        """Return the spans of those records that have one."""
+        return [span for span in map(self.span, told) if span is not None]
 
     def span(self, told: Document) -> ReadableSpan | None:
         """Return the record's span; None if it has none."""

@@ -2,7 +2,8 @@
 
 Rule 1: what cannot be exported is tried again until it can be; the outbox bounds what that takes of memory.
 Rule 2: a portion is done when every signal was acknowledged; none is sent again because another one failed.
-Rule 3: shutting down takes bounded time, whatever the exporters do.
+Rule 3: what the collector refuses for good is given up, alone: a batch is halved until it is found.
+Rule 4: shutting down takes bounded time, whatever the exporters do.
 """
 
 from __future__ import annotations
@@ -11,11 +12,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 from msgspec import Struct
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from pdp.evidence.line.record_json import Document
@@ -36,10 +36,9 @@ _SLICE = 16
 _PAUSE_S = 0.0002
 """After each slice the thread pauses, so that the event loop gets its turn within a batch."""
 
-RECONNECTING = (("grpc.max_reconnect_backoff_ms", 10_000),)
-"""Without it gRPC waits for up to two minutes before it looks for a collector again."""
 _FIRST_BACKOFF_S = 0.5
-_LAST_BACKOFF_S = 30.0
+_LAST_BACKOFF_S = 10.0
+"""So long a collector may be back before anything arrives."""
 _MOST_FAULTS = 5
 """How often an exporter may fail with an error of its own at one and the same record before that is given up."""
 
@@ -57,20 +56,47 @@ class TelemetryStatus(Struct, frozen=True):
     """Records of the journal behind the last one up to which everything due was acknowledged."""
 
 
+class Taken(Struct, frozen=True):
+    """The collector acknowledged an export."""
+
+    rejected: int = 0
+    """Items of it that it has thrown away, by its own account."""
+    why: str = ""
+
+
+class Away(Struct, frozen=True):
+    """It did not, but may do so later."""
+
+    why: str
+
+
+class Refused(Struct, frozen=True):
+    """It never will, as long as it gets the same."""
+
+    why: str
+
+
+Answer: TypeAlias = Taken | Away | Refused
+"""What became of an export."""
+
+
 class Signal(Protocol):
     """One way out: spans, or log records."""
 
     name: str
 
-    def export(self, told: Iterable[Document]) -> bool:
-        """Send what the records say; return whether it was acknowledged. An error that is raised counts as not."""
+    def export(self, told: Iterable[Document]) -> Answer:
+        """Send what the records say.
+
+        An error that is raised counts as `Away`; raised again and again at one record alone, as `Refused`.
+        """
 
     def shutdown(self) -> None:
         """Interrupt an export that is under way, and take no more."""
 
 
 class SpanSignal:
-    """Records as spans."""
+    """Records as spans, by an exporter of the OpenTelemetry SDK."""
 
     name = "spans"
 
@@ -79,20 +105,16 @@ class SpanSignal:
         self._exporter = exporter
         self._maker = maker
 
-    def export(self, told: Iterable[Document]) -> bool:
+    def export(self, told: Iterable[Document]) -> Answer:
         """Send the spans of those records that have one."""
-        spans = [span for span in map(self._maker.span, told) if span is not None]
-        return not spans or self._exporter.export(spans) is SpanExportResult.SUCCESS
+        spans = self._maker.spans(told)
+        if not spans or self._exporter.export(spans) is SpanExportResult.SUCCESS:
+            return Taken()
+        return Away("the exporter says no more")
 
     def shutdown(self) -> None:
         """Shut the exporter down."""
         self._exporter.shutdown()
-
-
-def otlp_spans(endpoint: str, *, insecure: bool, timeout_s: float = 5.0) -> SpanExporter:
-    """Return an exporter to an OTLP/gRPC collector."""
-    options: Any = RECONNECTING  # the exporter says it wants text, gRPC wants a number
-    return OTLPSpanExporter(endpoint=endpoint, insecure=insecure, timeout=timeout_s, channel_options=options)
 
 
 class _Lane:
@@ -106,45 +128,66 @@ class _Lane:
         self._done = 0
         self._faults = 0
         self._failing = False
+        self._losing = False
+        """Something of this portion was lost."""
+        self._loss_said = False
 
     def begin(self) -> None:
         """Take on the next portion."""
         self._done = 0
+        self._loss_said, self._losing = self._losing, False
 
     def push(self, items: Sequence[Item]) -> bool:
-        """Export what is left of the portion; return whether all of it was."""
+        """Export what is left of the portion; return whether all of it was, or was given up."""
         while self._done < len(items):
             batch = items[self._done : self._done + self._size]
-            if self._export(batch):
+            answer = self._export(batch)
+            self._say(answer)
+            if not isinstance(answer, Taken):
+                self.failures += 1
+            if isinstance(answer, Refused) and len(batch) == 1:
+                answer = Taken(1, answer.why)
+            if isinstance(answer, Taken):
+                self._lose(min(answer.rejected, len(batch)), answer.why)
                 self._done += len(batch)
                 self._size = min(self._size * 2, _BATCH)
                 continue
-            self.failures += 1
-            if self._faults >= _MOST_FAULTS:
-                self._done, self._faults = self._done + 1, 0
-                self.given_up += 1
-                _LOG.error("a record was given up: the exporter of %s fails at it", self.signal.name)
-                continue
             self._size = max(len(batch) // 2, 1)
-            return False
+            if isinstance(answer, Away):
+                return False
         return True
 
-    def _export(self, batch: Sequence[Item]) -> bool:
+    def _export(self, batch: Sequence[Item]) -> Answer:
         try:
-            succeeded = self.signal.export(self._told(batch))
-        except Exception:  # noqa: BLE001  # an exporter's bug counts as a failed export
-            succeeded = False
+            answer = self.signal.export(self._told(batch))
+        except Exception as error:  # noqa: BLE001  # an exporter's bug counts as a failed export
             self._faults = self._faults + 1 if len(batch) == 1 else 0
             if not self._failing:
                 _LOG.exception("the exporter of %s failed", self.signal.name)
-        else:
-            self._faults = 0
-        if succeeded and self._failing:
+            if self._faults < _MOST_FAULTS:
+                return Away(type(error).__name__)
+            answer = Refused(f"the exporter fails at it: {type(error).__name__}")
+        self._faults = 0
+        return answer
+
+    def _say(self, answer: Answer) -> None:
+        """Say when an outage begins and ends. One that refuses something is there, but who knows about the rest."""
+        if isinstance(answer, Away) and not self._failing:
+            _LOG.warning("%s cannot be exported: %s", self.signal.name, answer.why)
+            self._failing = True
+        elif isinstance(answer, Taken) and self._failing:
             _LOG.warning("%s are exported again", self.signal.name)
-        if not succeeded and not self._failing:
-            _LOG.warning("%s cannot be exported", self.signal.name)
-        self._failing = not succeeded
-        return succeeded
+            self._failing = False
+
+    def _lose(self, count: int, why: str) -> None:
+        """Count what the collector will never have; it is said again only after a portion of which nothing was lost."""
+        if count <= 0:
+            return
+        self.given_up += count
+        self._losing = True
+        if not self._loss_said:
+            self._loss_said = True
+            _LOG.error("some %s are lost to the collector: %s", self.signal.name, why)
 
     def _told(self, batch: Sequence[Item]) -> Iterator[Document]:
         for number, item in enumerate(batch):

@@ -1,8 +1,9 @@
 """How often and when last sessions and approvals were used, and which lapse came last, folded from the journal.
 
 Rule 1: only what the journal says counts, so limits and idle timeouts survive a restart and `kill -9`.
-Rule 2: each sealed segment has a checkpoint `<segment>.uses` with the uses of that segment alone. It is derived: a
-missing or unfinished one is made again from its segment. So a start reads the last segment and small files.
+Rule 2: each full segment has a checkpoint `<segment>.uses` with the uses of that segment alone; its seal vouches for
+that. It is derived: one that is missing, unfinished, of other records or not what was sealed is made again from its
+segment. So a start reads the last segment and small files.
 Rule 3: a line that is no record stops the restore, for a use not counted could be a use too many.
 """
 
@@ -10,19 +11,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from pdp.core.decision import Allow
 from pdp.core.model import Instant, Revision
 from pdp.core.snapshot import Use
 from pdp.evidence.instants import instant_text, parse_instant
-from pdp.evidence.journal.disk import replace_file
-from pdp.evidence.journal.segments import beside, first_sequence_of, is_finished, read_segment, segments_of
+from pdp.evidence.journal.segments import (
+    SEAL,
+    beside,
+    first_sequence_of,
+    is_finished,
+    read_segment,
+    segments_of,
+)
 from pdp.evidence.record import (
     LAPSES_FOLLOWED,
     AnyRecord,
@@ -32,14 +39,12 @@ from pdp.evidence.record import (
     LapseRecord,
     LifecycleRecord,
 )
-from pdp.evidence.seals.sealing import seals_of
+from pdp.evidence.seals.sealing import seals_of, vouched_seal
+from pdp.evidence.seals.signing import PUBLIC_KEY, PublicKey, load_public_key
 from pdp.evidence.trouble import JournalDamagedError
+from pdp.evidence.usage.use_checkpoint import UseFold, digest_of_checkpoint, read_checkpoint, write_checkpoint
 
 _LOG = logging.getLogger(__name__)
-
-_CHECKPOINT = ".uses"
-_IDS_PER_LINE = 1000
-"""Bounds how long one encoding step keeps the event loop waiting (about 0.2 ms)."""
 
 
 class Restored(Struct, frozen=True):
@@ -81,67 +86,7 @@ class _UsesOfLine(Struct):
     attributes: _Attributes | None = None
 
 
-class _CheckpointLine(Struct, omit_defaults=True):
-    sessions: dict[str, tuple[int, str]] = {}
-    approvals: dict[str, tuple[int, str]] = {}
-    latest: str | None = None
-    """On the last line alone: without it the checkpoint is unfinished."""
-    revision: int | None = None
-    """Beside it; a checkpoint without it was written by an earlier version, and is made anew."""
-    lapse: tuple[str, str, str] | None = None
-    """Beside them, if the segment has one; earlier versions had none."""
-
-
 _DECODE_LINE = msgspec.json.Decoder(_UsesOfLine).decode
-_DECODE_CHECKPOINT = msgspec.json.Decoder(_CheckpointLine).decode
-_ENCODE = msgspec.json.Encoder().encode
-
-
-class UseFold:
-    """Counts and last times by id. Times are kept as the journal writes them, which sort as text."""
-
-    __slots__ = ("approvals", "lapse", "latest", "revision", "sessions")
-
-    def __init__(self) -> None:
-        """Start with no uses."""
-        self.sessions: dict[str, tuple[int, str]] = {}
-        self.approvals: dict[str, tuple[int, str]] = {}
-        self.latest = ""
-        self.revision: Revision = 0
-        self.lapse: tuple[str, str, str] | None = None
-
-    def add(self, sessions: Iterable[str], approvals: Iterable[str], at: str) -> None:
-        """Count one use of each at `at`."""
-        for uses, ids in ((self.sessions, sessions), (self.approvals, approvals)):
-            for id_ in ids:
-                _merge(uses, id_, 1, at)
-
-    def merge(self, sessions: Mapping[str, tuple[int, str]], approvals: Mapping[str, tuple[int, str]]) -> None:
-        """Count the uses of another fold."""
-        for uses, others in ((self.sessions, sessions), (self.approvals, approvals)):
-            for id_, (count, last) in others.items():
-                _merge(uses, id_, count, last)
-
-    def merge_all(self, other: UseFold) -> None:
-        """Take note of all that another fold has."""
-        self.merge(other.sessions, other.approvals)
-        self.pass_time(other.latest)
-        self.pass_revision(other.revision)
-        if other.lapse is not None:
-            self.pass_lapse(*other.lapse)
-
-    def pass_time(self, at: str) -> None:
-        """Take note that a decision was made at `at`."""
-        self.latest = max(self.latest, at)
-
-    def pass_revision(self, revision: Revision) -> None:
-        """Take note that the change of a revision is on record."""
-        self.revision = max(self.revision, revision)
-
-    def pass_lapse(self, ended_at: str, about: str = "", what: str = "") -> None:
-        """Take note that a lapse is on record: as much of decision time had passed."""
-        self.pass_time(ended_at)
-        self.lapse = max(self.lapse or ("", "", ""), (ended_at, about, what))
 
 
 class UseLedger:
@@ -150,6 +95,7 @@ class UseLedger:
     def __init__(self) -> None:
         """Start with no uses, until `resume`."""
         self._fold = UseFold()
+        self._until = 0
         self.restored = Restored({}, {}, Instant(0), 0, None, self._fold)
         """What was on disk at `resume`."""
 
@@ -176,13 +122,15 @@ class UseLedger:
                 fold.add(record.decision.used_sessions, record.decision.used_approvals, at)
 
     def counted(self, sequence: int) -> None:
-        """Do nothing: a start folds whole segments, so it needs no number."""
+        """Take note of how far all is folded."""
+        self._until = sequence
 
     def seal(self, segment: Path) -> None:
-        """Write the checkpoint; if the disk refuses, the next start makes it."""
+        """Write the checkpoint; if the disk refuses, `keep_checkpoint` makes it later, or the next start."""
         fold, self._fold = self._fold, UseFold()
+        fold.last = self._until
         try:
-            _write_checkpoint(segment, fold)
+            write_checkpoint(segment, fold)
         except OSError as error:
             _LOG.warning("checkpoint of segment `%s` was not written: %s", segment.name, error)
 
@@ -194,12 +142,11 @@ def restore_uses(directory: Path) -> Restored:
     Raises JournalDamagedError if any other line is no record, or if segments are missing whose uses are not on record.
     """
     total, last = UseFold(), UseFold()
-    segments, pieces = _pieces(directory)
-    for first in sorted(pieces):
-        last = _fold_piece(pieces[first], removed=first not in segments, sealed=first != max(pieces))
+    for piece in _pieces(directory):
+        last = _fold_piece(piece)
         total.merge_all(last)
-    if pieces and is_finished(pieces[max(pieces)]):
-        last = UseFold()
+        if piece.full:
+            last = UseFold()
     latest = parse_instant(total.latest) if total.latest else Instant(0)
     return Restored(_uses(total.sessions), _uses(total.approvals), latest, total.revision, _mark(total), last)
 
@@ -207,15 +154,28 @@ def restore_uses(directory: Path) -> Restored:
 def uses_before(directory: Path, segment: Path) -> tuple[dict[str, Use], dict[str, Use]]:
     """Return the uses of sessions and of approvals in all segments before one; as `restore_uses`."""
     total = UseFold()
-    segments, pieces = _pieces(directory)
-    for first in sorted(pieces):
-        if first < first_sequence_of(segment):
-            total.merge_all(_fold_piece(pieces[first], removed=first not in segments, sealed=True))
+    for piece in _pieces(directory):
+        if first_sequence_of(piece.path) < first_sequence_of(segment):
+            total.merge_all(_fold_piece(piece))
     return _uses(total.sessions), _uses(total.approvals)
 
 
-def _pieces(directory: Path) -> tuple[dict[int, Path], dict[int, Path]]:
-    """Return the segments by their first sequence, and with them the seals of those that are gone."""
+class _Piece(Struct, frozen=True):
+    """One segment, or one that is only known by the files beside it."""
+
+    path: Path
+    removed: bool
+    """Whether the path is that of its seal: the segment is gone."""
+    full: bool
+    """Whether nothing may be added to it."""
+    last: int | None
+    """Sequence of its last record, where the segment behind it tells."""
+    key: PublicKey | None
+    """What the seal is checked with."""
+
+
+def _pieces(directory: Path) -> list[_Piece]:
+    """Return the segments in their order, and among them the seals of those that are gone."""
     segments = {first_sequence_of(segment): segment for segment in segments_of(directory)}
     pieces = seals_of(directory) | segments
     if pieces and min(pieces) != 1:
@@ -224,29 +184,65 @@ def _pieces(directory: Path) -> tuple[dict[int, Path], dict[int, Path]]:
             "without the earlier ones uses would be forgotten"
         )
         raise JournalDamagedError(message)
-    return segments, pieces
+    firsts, key = sorted(pieces), load_public_key(directory / PUBLIC_KEY)
+    return [
+        _Piece(
+            pieces[first],
+            removed=first not in segments,
+            full=following is not None or is_finished(pieces[first]),
+            last=None if following is None else following - 1,
+            key=key,
+        )
+        for first, following in zip_longest(firsts, firsts[1:])
+    ]
 
 
-def keep_checkpoint(segment: Path) -> None:
-    """Make sure that a sealed segment has its checkpoint; raise OSError or JournalDamagedError if it cannot."""
-    if _read_checkpoint(segment) is None:
-        _write_checkpoint(segment, _fold_segment(segment, sealed=True))
+def keep_checkpoint(segment: Path, last: int, sealed: str | UnsetType = UNSET) -> str:
+    """Make sure that a full segment has the checkpoint of all records up to its last; return the file's SHA-256.
+
+    `sealed` is what the seal says it must be, if it says so. Raises OSError or JournalDamagedError if it cannot be.
+    """
+    digest = digest_of_checkpoint(segment, last)
+    if not digest or sealed not in (UNSET, digest):
+        write_checkpoint(segment, _fold_segment(segment, sealed=True))
+        digest = digest_of_checkpoint(segment, last)
+    if not digest or sealed not in (UNSET, digest):
+        message = f"segment `{segment.name}` does not have the uses that were sealed, or not all records up to {last}"
+        raise JournalDamagedError(message)
+    return digest
 
 
-def _fold_piece(segment: Path, *, removed: bool, sealed: bool) -> UseFold:
+def _fold_piece(piece: _Piece) -> UseFold:
     """Return the uses of one segment, or of one that is only known by the files beside it."""
-    sealed = sealed or is_finished(segment)
-    known = _read_checkpoint(segment) if sealed else None
+    segment = piece.path
+    known = _trusted_checkpoint(piece) if piece.full else None
     if known is not None:
         return known
-    if removed:
-        message = f"the segment of `{segment.name}` is gone, and its uses are not beside it: they would be forgotten"
+    if piece.removed:
+        message = (
+            f"the segment of `{segment.name}` is gone, and its uses are not beside it as they were sealed: "
+            "they would be forgotten"
+        )
         raise JournalDamagedError(message)
-    fold = _fold_segment(segment, sealed=sealed)
-    if sealed:
+    fold = _fold_segment(segment, sealed=piece.full)
+    if piece.full:
         with contextlib.suppress(OSError):  # a read-only copy of a journal can be restored from as well
-            _write_checkpoint(segment, fold)
+            write_checkpoint(segment, fold)
     return fold
+
+
+def _trusted_checkpoint(piece: _Piece) -> UseFold | None:
+    """Return what the checkpoint says if its seal vouches for it.
+
+    In a journal without a key, and beside a seal that says nothing of uses, it is enough that it is of all records.
+    """
+    known, path = read_checkpoint(piece.path), beside(piece.path, SEAL)
+    seal = vouched_seal(path, piece.key)
+    if known is None or (seal is None and (piece.key is not None or path.exists())):
+        return None
+    if seal is not None and not isinstance(seal.uses, UnsetType):
+        return known.fold if known.digest == seal.uses else None
+    return known.fold if known.fold.last == (piece.last if seal is None else seal.last) else None
 
 
 def _mark(fold: UseFold) -> LapseMark | None:
@@ -258,11 +254,6 @@ def _mark(fold: UseFold) -> LapseMark | None:
 
 def _uses(folded: Mapping[str, tuple[int, str]]) -> dict[str, Use]:
     return {id_: Use(count, parse_instant(last)) for id_, (count, last) in folded.items()}
-
-
-def _merge(uses: dict[str, tuple[int, str]], id_: str, count: int, at: str) -> None:
-    before, last = uses.get(id_, (0, ""))
-    uses[id_] = (before + count, max(last, at))
 
 
 def _fold_segment(segment: Path, *, sealed: bool) -> UseFold:
@@ -284,6 +275,7 @@ def _fold_line(fold: UseFold, line: bytes, where: str) -> None:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         message = f"{where} is not a record: {error}"
         raise JournalDamagedError(message) from None
+    fold.last = record.seq
     if record.kind == "change":
         fold.pass_revision(record.revision)
     if record.kind == "lapse":
@@ -294,37 +286,3 @@ def _fold_line(fold: UseFold, line: bytes, where: str) -> None:
         fold.pass_time(record.evaluated_at)
     if record.uses is not None:
         fold.add(record.uses.sessions, record.uses.approvals, record.evaluated_at)
-
-
-def _write_checkpoint(segment: Path, fold: UseFold) -> None:
-    replace_file(beside(segment, _CHECKPOINT), _checkpoint_lines(fold))
-
-
-def _checkpoint_lines(fold: UseFold) -> Iterator[bytes]:
-    yield from (_ENCODE(_CheckpointLine(sessions=part)) + b"\n" for part in _parts(fold.sessions))
-    yield from (_ENCODE(_CheckpointLine(approvals=part)) + b"\n" for part in _parts(fold.approvals))
-    yield _ENCODE(_CheckpointLine(latest=fold.latest, revision=fold.revision, lapse=fold.lapse)) + b"\n"
-
-
-def _parts(uses: Mapping[str, tuple[int, str]]) -> Iterator[dict[str, tuple[int, str]]]:
-    items = iter(uses.items())
-    while part := dict(islice(items, _IDS_PER_LINE)):
-        yield part
-
-
-def _read_checkpoint(segment: Path) -> UseFold | None:
-    """Return the checkpoint's fold, or None if it is missing or unfinished."""
-    fold, finished = UseFold(), False
-    try:
-        for text in beside(segment, _CHECKPOINT).read_bytes().splitlines():
-            line = _DECODE_CHECKPOINT(text)
-            fold.merge(line.sessions, line.approvals)
-            if line.latest is not None and line.revision is not None:
-                fold.pass_time(line.latest)
-                fold.pass_revision(line.revision)
-                if line.lapse is not None:
-                    fold.pass_lapse(*line.lapse)
-                finished = True
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return fold if finished else None

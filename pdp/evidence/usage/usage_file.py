@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 from msgspec import Struct
 
 from pdp.core.model import FactKind, Instant
-from pdp.evidence.derived_file import open_derived, write_in_turns
+from pdp.evidence.derived_file import only_row, open_derived, write_in_turns
 from pdp.evidence.usage.usage_summary import UsageSummary, UseCount
 
 MOST_TOLD_APART = 1000
@@ -102,7 +102,7 @@ class UsageFile:
     def __init__(self, path: Path) -> None:
         """Open the file, made anew if it is missing or of another version."""
         self._connection = open_derived(path, _SCHEMA, _VERSION)
-        row = self._connection.execute("SELECT sequence, since FROM folded").fetchone()
+        row = only_row(self._connection, "SELECT sequence, since FROM folded")
         self.folded: int = row[0]
         """The last record of the journal whose uses are in the file."""
         self.since: Instant | None = row[1]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, TypedDict
 
 from sessionpdp.command_request import filled, number_word
 from sessionpdp.decision import instant
+from sessionpdp.refusals import InvalidCommand
 from sessionpdp.v1 import evidence_pb2
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ Members: TypeAlias = "Mapping[str, Any]"
 _KINDS: Final = evidence_pb2.RecordKind.DESCRIPTOR
 _OUTCOMES: Final = evidence_pb2.RecordOutcome.DESCRIPTOR
 _RESULTS: Final = evidence_pb2.ReplayResult.DESCRIPTOR
+_WANTED: Final = "wanted"
 
 
 class RecordConditions(TypedDict, total=False):
-    """What records must meet, all of it; empty texts and None ask for nothing.
+    """What records must meet, all of it; None asks for nothing, and an empty text is refused.
 
     `identity`: an id, the pattern of a family, or a subject. `code`: a reason code, the rule of a refused call, what
     lapsed, or the name of an event. `outcome`: `allow`, `deny`, `permitted`, `not_permitted` or `refused`. `kind`:
@@ -31,16 +33,16 @@ class RecordConditions(TypedDict, total=False):
     time zone. `oldest_first`: in order; else the newest first. `page_size`: how many are fetched at a time (0: 100).
     """
 
-    identity: str
-    owner: str
-    session: str
-    task: str
-    approval: str
-    ticket: str
-    code: str
-    outcome: str
-    kind: str
-    decision_id: str
+    identity: str | None
+    owner: str | None
+    session: str | None
+    task: str | None
+    approval: str | None
+    ticket: str | None
+    code: str | None
+    outcome: str | None
+    kind: str | None
+    decision_id: str | None
     since: datetime | None
     until: datetime | None
     oldest_first: bool
@@ -176,10 +178,37 @@ class Replay:
         return self.result == "agrees"
 
 
+def records_request(conditions: RecordConditions) -> evidence_pb2.ListRecordsRequest:
+    """Return the question for records; refuse an empty condition, which would ask for everything."""
+    for name, value in conditions.items():
+        _refuse_empty(name, value)
+    return filled(evidence_pb2.ListRecordsRequest, conditions)
+
+
 def record_request(wanted: int | str) -> evidence_pb2.GetRecordRequest:
     """Return the question for a record, by its sequence or by the id of its decision."""
+    _refuse_empty(_WANTED, wanted)
     name = "decision_id" if isinstance(wanted, str) else "sequence"
     return filled(evidence_pb2.GetRecordRequest, {name: wanted})
+
+
+def replay_request(wanted: str) -> evidence_pb2.ReplayDecisionRequest:
+    """Return the question for a decision to be computed again, by its id."""
+    _refuse_empty(_WANTED, wanted)
+    return filled(evidence_pb2.ReplayDecisionRequest, {"decision_id": wanted})
+
+
+def decision_of(record: Record) -> str:
+    """Return the id of a record's decision; refuse a record that is none."""
+    if not record.decision_id:
+        message = f"is record {record.sequence}, which is no decision, but of kind `{record.kind}`"
+        raise InvalidCommand.of(_WANTED, message)
+    return record.decision_id
+
+
+def _refuse_empty(field: str, value: object) -> None:
+    if value == "":
+        raise InvalidCommand.of(field, "must not be empty")
 
 
 def _members(text: str) -> Members:

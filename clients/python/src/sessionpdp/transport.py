@@ -25,6 +25,10 @@ ADMIN_TARGET_VARIABLE: Final = "SESSIONPDP_ADMIN_TARGET"
 
 ChannelOptions: TypeAlias = tuple[tuple[str, int | str], ...]
 
+ADMINISTRATION_OPTIONS: Final[ChannelOptions] = (
+    # A record is as long as what it is about: that of a large change takes several times the bytes of its request.
+    ("grpc.max_receive_message_length", -1),
+)
 CHANNEL_OPTIONS: Final[ChannelOptions] = (
     # Calls fail at once while the channel backs off, so its pauses bound how long a restarted PDP is
     # still thought dead. gRPC's defaults (1 s to 2 min) are made for the internet, not for a sidecar.
@@ -83,7 +87,8 @@ class Endpoint:
         options: ChannelOptions,
     ) -> Endpoint:
         """Return the endpoint as `of` does; without `target`: `$SESSIONPDP_ADMIN_TARGET`, else its default socket."""
-        return cls._of(target or os.environ.get(ADMIN_TARGET_VARIABLE) or DEFAULT_ADMIN_TARGET, credentials, options)
+        target = target or os.environ.get(ADMIN_TARGET_VARIABLE) or DEFAULT_ADMIN_TARGET
+        return cls._of(target, credentials, (*ADMINISTRATION_OPTIONS, *options))
 
     @classmethod
     def _of(cls, target: str, credentials: grpc.ChannelCredentials | None, options: ChannelOptions) -> Endpoint:

@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csessionpdp/v1/evidence.proto\x12\rsessionpdp.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x03\n\x12ListRecordsRequest\x12\x10\n\x08identity\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\x10\n\x08\x61pproval\x18\x05 \x01(\t\x12\x0e\n\x06ticket\x18\x06 \x01(\t\x12\x0c\n\x04\x63ode\x18\x07 \x01(\t\x12-\n\x07outcome\x18\x08 \x01(\x0e\x32\x1c.sessionpdp.v1.RecordOutcome\x12\'\n\x04kind\x18\t \x01(\x0e\x32\x19.sessionpdp.v1.RecordKind\x12\x13\n\x0b\x64\x65\x63ision_id\x18\n \x01(\t\x12)\n\x05since\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0coldest_first\x18\r \x01(\x08\x12\x11\n\tpage_size\x18\x0e \x01(\r\x12\x12\n\npage_token\x18\x0f \x01(\t\"h\n\x13ListRecordsResponse\x12&\n\x07records\x18\x01 \x03(\x0b\x32\x15.sessionpdp.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\"G\n\x10GetRecordRequest\x12\x12\n\x08sequence\x18\x01 \x01(\x04H\x00\x12\x15\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\tH\x00\x42\x08\n\x06record\":\n\x11GetRecordResponse\x12%\n\x06record\x18\x01 \x01(\x0b\x32\x15.sessionpdp.v1.Record\"\xd4\x02\n\x06Record\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\'\n\x04kind\x18\x02 \x01(\x0e\x32\x19.sessionpdp.v1.RecordKind\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x04 \x01(\t\x12\x13\n\x0bidentity_id\x18\x05 \x01(\t\x12\r\n\x05owner\x18\x06 \x01(\t\x12\x12\n\nsession_id\x18\x07 \x01(\t\x12\x0f\n\x07task_id\x18\x08 \x01(\t\x12\x13\n\x0b\x61pproval_id\x18\t \x01(\t\x12\x0e\n\x06ticket\x18\n \x01(\t\x12\x0c\n\x04\x63ode\x18\x0b \x01(\t\x12-\n\x07outcome\x18\x0c \x01(\x0e\x32\x1c.sessionpdp.v1.RecordOutcome\x12\x10\n\x08revision\x18\r \x01(\x04\x12\x13\n\x0brecord_json\x18\x0e \x01(\t\"\x16\n\x14VerifyJournalRequest\"\xea\x01\n\x15VerifyJournalResponse\x12\x0e\n\x06intact\x18\x01 \x01(\x08\x12\x0f\n\x07records\x18\x02 \x01(\x04\x12\x10\n\x08segments\x18\x03 \x01(\x04\x12\x16\n\x0e\x66irst_sequence\x18\x04 \x01(\x04\x12\x11\n\tlast_hash\x18\x05 \x01(\t\x12*\n\x06\x62roken\x18\x06 \x03(\x0b\x32\x1a.sessionpdp.v1.BrokenPlace\x12\r\n\x05seals\x18\x07 \x01(\x04\x12\x14\n\x0csealed_until\x18\x08 \x01(\x04\x12\x15\n\rremoved_until\x18\t \x01(\x04\x12\x0b\n\x03key\x18\n \x01(\t\"L\n\x0b\x42rokenPlace\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0c\n\x04what\x18\x04 \x01(\t\",\n\x15ReplayDecisionRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\"\x94\x01\n\x16ReplayDecisionResponse\x12+\n\x06result\x18\x01 \x01(\x0e\x32\x1b.sessionpdp.v1.ReplayResult\x12\x0b\n\x03why\x18\x02 \x01(\t\x12\x12\n\ndiffers_in\x18\x03 \x03(\t\x12\x15\n\rrecorded_json\x18\x04 \x01(\t\x12\x15\n\rcomputed_json\x18\x05 \x01(\t*\xad\x01\n\nRecordKind\x12\x1b\n\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14RECORD_KIND_DECISION\x10\x01\x12\x16\n\x12RECORD_KIND_CHANGE\x10\x02\x12\x1e\n\x1aRECORD_KIND_ADMINISTRATION\x10\x03\x12\x15\n\x11RECORD_KIND_LAPSE\x10\x04\x12\x19\n\x15RECORD_KIND_LIFECYCLE\x10\x05*\xbe\x01\n\rRecordOutcome\x12\x1e\n\x1aRECORD_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n\x14RECORD_OUTCOME_ALLOW\x10\x01\x12\x17\n\x13RECORD_OUTCOME_DENY\x10\x02\x12\x1c\n\x18RECORD_OUTCOME_PERMITTED\x10\x03\x12 \n\x1cRECORD_OUTCOME_NOT_PERMITTED\x10\x04\x12\x1a\n\x16RECORD_OUTCOME_REFUSED\x10\x05*\x82\x01\n\x0cReplayResult\x12\x1d\n\x19REPLAY_RESULT_UNSPECIFIED\x10\x00\x12\x18\n\x14REPLAY_RESULT_AGREES\x10\x01\x12\x19\n\x15REPLAY_RESULT_DIFFERS\x10\x02\x12\x1e\n\x1aREPLAY_RESULT_NOT_COMPUTED\x10\x03\x32\xf2\x02\n\x0f\x45videnceService\x12T\n\x0bListRecords\x12!.sessionpdp.v1.ListRecordsRequest\x1a\".sessionpdp.v1.ListRecordsResponse\x12N\n\tGetRecord\x12\x1f.sessionpdp.v1.GetRecordRequest\x1a .sessionpdp.v1.GetRecordResponse\x12Z\n\rVerifyJournal\x12#.sessionpdp.v1.VerifyJournalRequest\x1a$.sessionpdp.v1.VerifyJournalResponse\x12]\n\x0eReplayDecision\x12$.sessionpdp.v1.ReplayDecisionRequest\x1a%.sessionpdp.v1.ReplayDecisionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csessionpdp/v1/evidence.proto\x12\rsessionpdp.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x03\n\x12ListRecordsRequest\x12\x10\n\x08identity\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\x10\n\x08\x61pproval\x18\x05 \x01(\t\x12\x0e\n\x06ticket\x18\x06 \x01(\t\x12\x0c\n\x04\x63ode\x18\x07 \x01(\t\x12-\n\x07outcome\x18\x08 \x01(\x0e\x32\x1c.sessionpdp.v1.RecordOutcome\x12\'\n\x04kind\x18\t \x01(\x0e\x32\x19.sessionpdp.v1.RecordKind\x12\x13\n\x0b\x64\x65\x63ision_id\x18\n \x01(\t\x12)\n\x05since\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0coldest_first\x18\r \x01(\x08\x12\x11\n\tpage_size\x18\x0e \x01(\r\x12\x12\n\npage_token\x18\x0f \x01(\t\"h\n\x13ListRecordsResponse\x12&\n\x07records\x18\x01 \x03(\x0b\x32\x15.sessionpdp.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08sequence\x18\x03 \x01(\x04\"G\n\x10GetRecordRequest\x12\x12\n\x08sequence\x18\x01 \x01(\x04H\x00\x12\x15\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\tH\x00\x42\x08\n\x06record\":\n\x11GetRecordResponse\x12%\n\x06record\x18\x01 \x01(\x0b\x32\x15.sessionpdp.v1.Record\"\xec\x02\n\x06Record\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\'\n\x04kind\x18\x02 \x01(\x0e\x32\x19.sessionpdp.v1.RecordKind\x12(\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x04 \x01(\t\x12\x13\n\x0bidentity_id\x18\x05 \x01(\t\x12\r\n\x05owner\x18\x06 \x01(\t\x12\x12\n\nsession_id\x18\x07 \x01(\t\x12\x0f\n\x07task_id\x18\x08 \x01(\t\x12\x13\n\x0b\x61pproval_id\x18\t \x01(\t\x12\x0e\n\x06ticket\x18\n \x01(\t\x12\x0c\n\x04\x63ode\x18\x0b \x01(\t\x12-\n\x07outcome\x18\x0c \x01(\x0e\x32\x1c.sessionpdp.v1.RecordOutcome\x12\x10\n\x08revision\x18\r \x01(\x04\x12\x13\n\x0brecord_json\x18\x0e \x01(\t\x12\x16\n\x0erecord_omitted\x18\x0f \x01(\x08\"\x16\n\x14VerifyJournalRequest\"\xea\x01\n\x15VerifyJournalResponse\x12\x0e\n\x06intact\x18\x01 \x01(\x08\x12\x0f\n\x07records\x18\x02 \x01(\x04\x12\x10\n\x08segments\x18\x03 \x01(\x04\x12\x16\n\x0e\x66irst_sequence\x18\x04 \x01(\x04\x12\x11\n\tlast_hash\x18\x05 \x01(\t\x12*\n\x06\x62roken\x18\x06 \x03(\x0b\x32\x1a.sessionpdp.v1.BrokenPlace\x12\r\n\x05seals\x18\x07 \x01(\x04\x12\x14\n\x0csealed_until\x18\x08 \x01(\x04\x12\x15\n\rremoved_until\x18\t \x01(\x04\x12\x0b\n\x03key\x18\n \x01(\t\"L\n\x0b\x42rokenPlace\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0c\n\x04what\x18\x04 \x01(\t\",\n\x15ReplayDecisionRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\"\x94\x01\n\x16ReplayDecisionResponse\x12+\n\x06result\x18\x01 \x01(\x0e\x32\x1b.sessionpdp.v1.ReplayResult\x12\x0b\n\x03why\x18\x02 \x01(\t\x12\x12\n\ndiffers_in\x18\x03 \x03(\t\x12\x15\n\rrecorded_json\x18\x04 \x01(\t\x12\x15\n\rcomputed_json\x18\x05 \x01(\t*\xad\x01\n\nRecordKind\x12\x1b\n\x17RECORD_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14RECORD_KIND_DECISION\x10\x01\x12\x16\n\x12RECORD_KIND_CHANGE\x10\x02\x12\x1e\n\x1aRECORD_KIND_ADMINISTRATION\x10\x03\x12\x15\n\x11RECORD_KIND_LAPSE\x10\x04\x12\x19\n\x15RECORD_KIND_LIFECYCLE\x10\x05*\xbe\x01\n\rRecordOutcome\x12\x1e\n\x1aRECORD_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n\x14RECORD_OUTCOME_ALLOW\x10\x01\x12\x17\n\x13RECORD_OUTCOME_DENY\x10\x02\x12\x1c\n\x18RECORD_OUTCOME_PERMITTED\x10\x03\x12 \n\x1cRECORD_OUTCOME_NOT_PERMITTED\x10\x04\x12\x1a\n\x16RECORD_OUTCOME_REFUSED\x10\x05*\x82\x01\n\x0cReplayResult\x12\x1d\n\x19REPLAY_RESULT_UNSPECIFIED\x10\x00\x12\x18\n\x14REPLAY_RESULT_AGREES\x10\x01\x12\x19\n\x15REPLAY_RESULT_DIFFERS\x10\x02\x12\x1e\n\x1aREPLAY_RESULT_NOT_COMPUTED\x10\x03\x32\xf2\x02\n\x0f\x45videnceService\x12T\n\x0bListRecords\x12!.sessionpdp.v1.ListRecordsRequest\x1a\".sessionpdp.v1.ListRecordsResponse\x12N\n\tGetRecord\x12\x1f.sessionpdp.v1.GetRecordRequest\x1a .sessionpdp.v1.GetRecordResponse\x12Z\n\rVerifyJournal\x12#.sessionpdp.v1.VerifyJournalRequest\x1a$.sessionpdp.v1.VerifyJournalResponse\x12]\n\x0eReplayDecision\x12$.sessionpdp.v1.ReplayDecisionRequest\x1a%.sessionpdp.v1.ReplayDecisionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sessionpdp.v1.evidence_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RECORDKIND']._serialized_start=1590
-  _globals['_RECORDKIND']._serialized_end=1763
-  _globals['_RECORDOUTCOME']._serialized_start=1766
-  _globals['_RECORDOUTCOME']._serialized_end=1956
-  _globals['_REPLAYRESULT']._serialized_start=1959
-  _globals['_REPLAYRESULT']._serialized_end=2089
+  _globals['_RECORDKIND']._serialized_start=1614
+  _globals['_RECORDKIND']._serialized_end=1787
+  _globals['_RECORDOUTCOME']._serialized_start=1790
+  _globals['_RECORDOUTCOME']._serialized_end=1980
+  _globals['_REPLAYRESULT']._serialized_start=1983
+  _globals['_REPLAYRESULT']._serialized_end=2113
   _globals['_LISTRECORDSREQUEST']._serialized_start=81
   _globals['_LISTRECORDSREQUEST']._serialized_end=469
   _globals['_LISTRECORDSRESPONSE']._serialized_start=471
@@ -47,17 +47,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETRECORDRESPONSE']._serialized_start=650
   _globals['_GETRECORDRESPONSE']._serialized_end=708
   _globals['_RECORD']._serialized_start=711
-  _globals['_RECORD']._serialized_end=1051
-  _globals['_VERIFYJOURNALREQUEST']._serialized_start=1053
-  _globals['_VERIFYJOURNALREQUEST']._serialized_end=1075
-  _globals['_VERIFYJOURNALRESPONSE']._serialized_start=1078
-  _globals['_VERIFYJOURNALRESPONSE']._serialized_end=1312
-  _globals['_BROKENPLACE']._serialized_start=1314
-  _globals['_BROKENPLACE']._serialized_end=1390
-  _globals['_REPLAYDECISIONREQUEST']._serialized_start=1392
-  _globals['_REPLAYDECISIONREQUEST']._serialized_end=1436
-  _globals['_REPLAYDECISIONRESPONSE']._serialized_start=1439
-  _globals['_REPLAYDECISIONRESPONSE']._serialized_end=1587
-  _globals['_EVIDENCESERVICE']._serialized_start=2092
-  _globals['_EVIDENCESERVICE']._serialized_end=2462
+  _globals['_RECORD']._serialized_end=1075
+  _globals['_VERIFYJOURNALREQUEST']._serialized_start=1077
+  _globals['_VERIFYJOURNALREQUEST']._serialized_end=1099
+  _globals['_VERIFYJOURNALRESPONSE']._serialized_start=1102
+  _globals['_VERIFYJOURNALRESPONSE']._serialized_end=1336
+  _globals['_BROKENPLACE']._serialized_start=1338
+  _globals['_BROKENPLACE']._serialized_end=1414
+  _globals['_REPLAYDECISIONREQUEST']._serialized_start=1416
+  _globals['_REPLAYDECISIONREQUEST']._serialized_end=1460
+  _globals['_REPLAYDECISIONRESPONSE']._serialized_start=1463
+  _globals['_REPLAYDECISIONRESPONSE']._serialized_end=1611
+  _globals['_EVIDENCESERVICE']._serialized_start=2116
+  _globals['_EVIDENCESERVICE']._serialized_end=2486
 # @@protoc_insertion_point(module_scope)

@@ -262,6 +262,7 @@ class Record(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     RECORD_JSON_FIELD_NUMBER: _builtins.int
+    RECORD_OMITTED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     kind: Global___RecordKind.ValueType
     """Unspecified: of a kind that this contract does not know."""
@@ -278,6 +279,10 @@ class Record(_message.Message):
     revision: _builtins.int
     record_json: _builtins.str
     """The line as it stands in the journal, without line feed: its hash and chain can be checked."""
+    record_omitted: _builtins.bool
+    """Of ListRecords: the line is longer than a page holds, and `record_json` is empty. GetRecord tells it, to whoever takes
+    messages of that size.
+    """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -297,10 +302,11 @@ class Record(_message.Message):
         outcome: Global___RecordOutcome.ValueType = ...,
         revision: _builtins.int = ...,
         record_json: _builtins.str = ...,
+        record_omitted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "code", b"code", "decision_id", b"decision_id", "identity_id", b"identity_id", "kind", b"kind", "outcome", b"outcome", "owner", b"owner", "record_json", b"record_json", "revision", b"revision", "sequence", b"sequence", "session_id", b"session_id", "task_id", b"task_id", "ticket", b"ticket", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "code", b"code", "decision_id", b"decision_id", "identity_id", b"identity_id", "kind", b"kind", "outcome", b"outcome", "owner", b"owner", "record_json", b"record_json", "record_omitted", b"record_omitted", "revision", b"revision", "sequence", b"sequence", "session_id", b"session_id", "task_id", b"task_id", "ticket", b"ticket", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
