@@ -210,7 +210,7 @@ async def test_what_the_collector_rejects_is_counted_and_said(story: Story, capl
     await story.span(await story.ask("rows.drop"))
     story.collector.rejected = 1
     await story.span(await story.ask("rows.drop"))
-    await until(lambda: story.server.sidecar.evidence.telemetry_status().lost == 2)
+    await until(lambda: story.server.sidecar.evidence.telemetry_status().lost >= 2)  # what came before, too
     said = sorted(message for message in caplog.messages if "lost to the collector" in message)
     assert said == [f"some {signal} are lost to the collector: it rejects them: ''" for signal in ("logs", "spans")]
 

@@ -18,6 +18,7 @@ from pdp.evidence.index.lines import read_records
 from pdp.evidence.index.query import Place
 from pdp.evidence.journal.blocks import block_of
 from pdp.evidence.journal.segments import open_segment, read_segment
+from pdp.evidence.line.chain import GENESIS, line_of
 from pdp.evidence.trouble import JournalDamagedError
 
 NAME = f"{1:020d}.jsonl.gz"
@@ -178,10 +179,11 @@ def test_of_records_in_one_block_it_is_decompressed_once(tmp_path: Path, monkeyp
         begun.append(wbits)
         return decompressobj(wbits)
 
-    (tmp_path / NAME).write_bytes(packed(SAMPLE))
+    lines = [line_of(b'{"kind":"decision"}', number, GENESIS)[0] for number in range(1, 61)]
+    plain = b"".join(lines)
+    (tmp_path / NAME).write_bytes(packed(plain, 10 * len(lines[-1])))
     monkeypatch.setattr(zlib, "decompressobj", counted)
-    lines = [b'{"seq":%d,"kind":"decision"}' % number for number in range(60)]
-    places = [Place(number, SAMPLE.index(lines[number]), len(lines[number])) for number in (3, 1, 2, 50, 49)]
-    found = read_records(tmp_path, places)
-    assert [one.raw for one in found] == [lines[place.sequence] for place in places]
+    told = {number: lines[number - 1][:-1] for number in (3, 1, 2, 55, 54)}
+    found = read_records(tmp_path, [Place(number, plain.index(raw), len(raw)) for number, raw in told.items()])
+    assert [one.raw for one in found] == list(told.values())
     assert len(begun) == 2
