@@ -216,14 +216,16 @@ class DecisionPoint:
         written.add_done_callback(self._waited)
         return Pending(answer, written, request, call, traceparent, started)
 
-    def _waited(self, _: asyncio.Future[None]) -> None:
+    def _waited(self, written: asyncio.Future[None]) -> None:
         self._waiting -= 1
+        _look_at(written)
 
     def _settled(self, pending: Pending) -> Answer:
         written = pending.written
         if not written.done():
             written.remove_done_callback(self._waited)
-            self._waited(written)
+            self._waiting -= 1
+            written.add_done_callback(_look_at)
             message = _NOT_IN_TIME
         elif (error := written.exception()) is None:
             return pending.answer
@@ -308,3 +310,9 @@ class DecisionPoint:
 
     def _refusal(self, code: Code, message: str) -> Decision:
         return refuse(code, message, self._snapshot, self._clock.now())
+
+
+def _look_at(written: asyncio.Future[None]) -> None:
+    """Look at how it ended, for whoever asked may have gone: asyncio logs a failure that nobody has looked at."""
+    if not written.cancelled():
+        written.exception()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -111,6 +112,25 @@ async def test_durable_items_of_a_batch_wait_together_within_the_bound(serve: Se
         "GRANTED",
         "GRANTED",
     ]
+
+
+async def test_a_disk_that_fails_after_the_deadline_is_nobodys_unheard_error(serve: Serve, home: Path) -> None:
+    """The denial was given long ago; asyncio would log each failure that nobody has looked at."""
+    disk = FaultyDisk()
+    (home / "durable.yaml").write_text(DURABLE)
+    server = await serve(disk=disk, changes={"policies": [str(home)]})
+    disk.stall()
+    try:
+        answer = await server.decisions.CheckBatch(pb.CheckBatchRequest(checks=[check()] * 2), timeout=1.0)
+        disk.break_()
+        await until(lambda: not server.sidecar.evidence.healthy)
+    finally:
+        disk.mend()
+    await until(lambda: server.sidecar.evidence.healthy)
+    assert await server.check() == "GRANTED"
+    futures = [one for one in gc.get_objects() if type(one) is asyncio.Future]
+    assert codes_of(answer.decisions) == ["EVIDENCE_UNAVAILABLE"] * 2
+    assert [one for one in futures if one._log_traceback] == []
 
 
 async def test_more_calls_than_the_bound_are_refused(serve: Serve) -> None:
