@@ -15,6 +15,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from grpc_status import rpc_status
 
+from pdp.doors.answering import Answering
 from pdp.doors.call import Call, Metadata, Peer
 from pdp.doors.errors import DoorError, InvalidRequestError, LateError, OverloadedError, UnavailableError, status_of
 from pdp.doors.malformed import fault_in
@@ -45,7 +46,7 @@ class ServerStream(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """A bidirectional method: each message in is answered by one out, in order."""
+    """A bidirectional method: each message in is answered by one out; one that waits is overtaken by later ones."""
 
     name: str
     request: type[Message]
@@ -86,7 +87,7 @@ class GrpcDoor:
         """`admits` says who calls; `most_calls`: how many calls of one service may be under way at once."""
         self._admits = admits
         self._most_calls = most_calls
-        self._idle: set[asyncio.Task[None]] = set()
+        self._open: set[Answering] = set()
         self._closing = False
 
     def service(self, name: str, methods: Sequence[Method]) -> grpc.GenericRpcHandler:
@@ -100,10 +101,10 @@ class GrpcDoor:
         return grpc.method_handlers_generic_handler(name, handlers)
 
     def close(self) -> None:
-        """End the streams that wait for their client's next message."""
+        """Take no further message of any stream; each ends once those it has taken are answered."""
         self._closing = True
-        for task in tuple(self._idle):
-            task.cancel()
+        for answering in tuple(self._open):
+            answering.stop()
 
     def _handler(self, method: Method, admission: Admission) -> grpc.RpcMethodHandler[bytes, bytes]:
         match method:
@@ -163,26 +164,20 @@ class GrpcDoor:
         return exchange
 
     async def _answer_all(self, method: Exchange, context: Context) -> None:
-        call = self._call(method.name, context)
-        while (data := await self._read(context)) is not None:
-            response = await method.handle(decoded(method.request.FromString, data, method.request), call)
-            await context.write(response.SerializeToString())
+        call, handle = self._call(method.name, context), method.handle
+        decode, kind = method.request.FromString, method.request
 
-    async def _read(self, context: Context) -> bytes | None:
-        """Return the next message of a stream; None at its end or when the server stops."""
-        task = asyncio.current_task()
-        if task is None or self._closing:
-            return None
-        self._idle.add(task)
+        async def answer(data: bytes) -> bytes:
+            return (await handle(decoded(decode, data, kind), call)).SerializeToString()
+
+        answering = Answering(context.read, answer, context.write)
+        self._open.add(answering)
         try:
-            data = await context.read()
-        except asyncio.CancelledError:
             if self._closing:
-                return None
-            raise
+                answering.stop()
+            await answering.run()
         finally:
-            self._idle.discard(task)
-        return data if isinstance(data, bytes) else None
+            self._open.discard(answering)
 
     def _call(self, method: str, context: Context) -> Call:
         remaining = context.time_remaining()

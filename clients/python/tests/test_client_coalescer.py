@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sessionpdp import Decision, Doubt
-from sessionpdp.coalescer import SLOTS, Coalescer, Pending
+from sessionpdp.coalescer import FEW, SLOTS, Coalescer, Pending
 from sessionpdp.v1 import decision_pb2
 
 if TYPE_CHECKING:
@@ -43,12 +43,43 @@ def test_a_lone_check_leaves_at_once(loop: asyncio.AbstractEventLoop) -> None:
     assert batch.items == [lone]
 
 
+def test_a_trickle_never_waits(loop: asyncio.AbstractEventLoop) -> None:
+    """Few checks leave one by one although no answer comes, as from a PDP that waits for its disk."""
+    coalescer = Coalescer(256)
+    sizes = []
+    for _ in range(FEW):
+        coalescer.add(pending(loop))
+        batch = coalescer.next_batch()
+        sizes.append(0 if batch is None else len(batch.items))
+    coalescer.add(pending(loop))
+
+    assert sizes == [1] * FEW
+    assert coalescer.next_batch() is None
+
+
+def test_batches_are_answered_in_any_order(loop: asyncio.AbstractEventLoop) -> None:
+    """The correlation id tells whose answer it is; a second answer is nobody's."""
+    coalescer = Coalescer(256)
+    items = [pending(loop) for _ in range(3)]
+    batches = []
+    for item in items:
+        coalescer.add(item)
+        batches.append(coalescer.next_batch())
+
+    answered = [coalescer.answered(batch.correlation_id) for batch in reversed(batches) if batch is not None]
+
+    assert answered == [[item] for item in reversed(items)]
+    assert batches[0] is not None
+    assert coalescer.answered(batches[0].correlation_id) == []
+
+
 def test_checks_gather_while_all_slots_are_taken(loop: asyncio.AbstractEventLoop) -> None:
-    """What comes while two batches are out leaves together once one is back."""
+    """What comes while two batches of many checks are out leaves together once one is back."""
     coalescer = Coalescer(256)
     out = []
     for _ in range(SLOTS):
-        coalescer.add(pending(loop))
+        for _ in range(FEW):
+            coalescer.add(pending(loop))
         out.append(coalescer.next_batch())
     late = [pending(loop) for _ in range(3)]
     for item in late:
@@ -158,7 +189,7 @@ def test_a_silent_stream_has_stalled(loop: asyncio.AbstractEventLoop) -> None:
     st.lists(
         st.one_of(
             st.tuples(st.just("add"), st.sampled_from(["", "a", "b"])),
-            st.tuples(st.sampled_from(["send", "answer", "lose", "cancel", "wait"]), st.just("")),
+            st.tuples(st.sampled_from(["send", "answer", "answer last", "lose", "cancel", "wait"]), st.just("")),
         ),
         max_size=60,
     )
@@ -179,8 +210,8 @@ def test_every_check_is_settled_once_and_sent_at_most_once(
         elif verb == "send" and (batch := coalescer.next_batch()):
             sent += batch.items
             out.append(batch.correlation_id)
-        elif verb == "answer" and out:
-            settled = coalescer.answered(out.pop(0))
+        elif verb.startswith("answer") and out:
+            settled = coalescer.answered(out.pop(0 if verb == "answer" else -1))
         elif verb == "lose":
             settled = coalescer.lost()
         elif verb == "cancel" and added:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from sessionpdp import AsyncPDP
+from sessionpdp.coalescer import FEW
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -47,19 +48,37 @@ async def test_concurrent_checks_share_messages(pdp: AsyncPDP, server: ScriptedS
     assert server.batches == [100]
 
 
-async def test_checks_gather_while_two_batches_are_out(pdp: AsyncPDP, server: ScriptedServer) -> None:
-    """Who comes while the PDP is busy leaves together with the others who do."""
-    server.hold()
-    checks = []
-    for _ in range(5):
-        checks.append(asyncio.create_task(pdp.check(**CHECK)))
+async def ask_apart(pdp: AsyncPDP, *together: int) -> list[asyncio.Task[Decision]]:
+    """Begin so many checks at once, then so many more a little later, and so on."""
+    begun = []
+    for count in together:
+        begun += [asyncio.create_task(pdp.check(**CHECK)) for _ in range(count)]
         await asyncio.sleep(0.02)
+    return begun
+
+
+async def test_checks_gather_while_two_batches_are_out(pdp: AsyncPDP, server: ScriptedServer) -> None:
+    """Who comes while the PDP is busy with many leaves together with the others who do."""
+    server.hold()
+    checks = await ask_apart(pdp, FEW, 1, 1, 2)
     server.release()
 
     decisions = await asyncio.gather(*checks)
 
     assert all(decision.allowed for decision in decisions)
-    assert server.batches == [1, 1, 3]
+    assert server.batches == [FEW, 1, 3]
+
+
+async def test_while_few_are_out_each_leaves_at_once(pdp: AsyncPDP, server: ScriptedServer) -> None:
+    """However many messages that makes."""
+    server.hold()
+    checks = await ask_apart(pdp, *[1] * FEW, 1, 1)
+    server.release()
+
+    decisions = await asyncio.gather(*checks)
+
+    assert all(decision.allowed for decision in decisions)
+    assert server.batches == [1] * FEW + [2]
 
 
 async def test_each_caller_has_its_own_deadline(server: ScriptedServer) -> None:
@@ -99,16 +118,11 @@ async def test_a_broken_stream_denies_what_was_in_flight(pdp: AsyncPDP, server: 
 async def test_what_only_waited_survives_a_broken_stream(pdp: AsyncPDP, server: ScriptedServer) -> None:
     """A check that was not sent goes over the next stream."""
     server.hold()
-    out = []
-    for _ in range(2):
-        out.append(asyncio.create_task(pdp.check(**CHECK)))
-        await asyncio.sleep(0.02)
-    waiting = asyncio.create_task(pdp.check(**CHECK))
-    await asyncio.sleep(0.02)
+    *out, waiting = await ask_apart(pdp, FEW, 1, 1)
     server.fail(grpc.StatusCode.UNAVAILABLE, times=1)
     server.release()
 
-    assert [(await check).code for check in out] == ["PDP_UNREACHABLE"] * 2
+    assert [(await check).code for check in out] == ["PDP_UNREACHABLE"] * (FEW + 1)
     assert (await waiting).allowed
 
 
@@ -167,14 +181,11 @@ async def test_the_deadline_of_a_batch_reaches_the_server(pdp: AsyncPDP, server:
 async def test_closing_answers_those_who_wait(pdp: AsyncPDP, server: ScriptedServer) -> None:
     """Nobody is left waiting for a client that was closed."""
     server.hold()
-    checks = []
-    for _ in range(4):
-        checks.append(asyncio.create_task(pdp.check(**CHECK)))
-        await asyncio.sleep(0.01)
+    checks = await ask_apart(pdp, FEW, 1, 1)
 
     await pdp.aclose()
 
-    assert [decision.code for decision in await asyncio.gather(*checks)] == ["PDP_UNREACHABLE"] * 4
+    assert [decision.code for decision in await asyncio.gather(*checks)] == ["PDP_UNREACHABLE"] * len(checks)
 
 
 def test_one_client_serves_many_loops(server: ScriptedServer) -> None:

@@ -1,6 +1,7 @@
 """Which checks travel together: the part of coalescing that does no I/O.
 
-Rule 1: a check is sent as soon as a slot is free; only while all slots are taken do checks gather.
+Rule 1: a check is sent as soon as a slot is free or few are in flight; only else do checks gather. So one that the
+PDP must first put on disk does not hold up the next, and a flood still travels in large batches.
 Rule 2: a check leaves in the order it came, once, and is never sent again.
 Rule 3: each check has its own deadline; an overdue one is settled although its batch is still out.
 """
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
     from sessionpdp.v1 import decision_pb2
 
 SLOTS: Final = 2
-"""Batches in flight: one that the PDP works on, one on the way to it or back."""
+"""Batches in flight however large: one that the PDP works on, one on the way to it or back."""
+
+FEW: Final = 8
+"""Checks in flight below which the next are sent although the slots are taken.
+
+Where a sync takes 10 ms and a check comes every 2.5 ms, each other one durable, the median of those that are not is
+then 1 ms instead of 29, and of those that are 19 instead of 29. The PDP takes 16 messages of a stream at once.
+"""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,8 +75,8 @@ class Coalescer:
         self._waiting.append(pending)
 
     def next_batch(self) -> Batch | None:
-        """Return the batch to send now, or None if no slot is free or nothing waits."""
-        if len(self._in_flight) >= SLOTS:
+        """Return the batch to send now, or None if enough is in flight or nothing waits."""
+        if len(self._in_flight) >= SLOTS and sum(len(batch.items) for batch in self._in_flight.values()) >= FEW:
             return None
         items = self._gather()
         if not items:
@@ -79,7 +87,10 @@ class Coalescer:
         return batch
 
     def answered(self, correlation_id: int) -> list[Pending]:
-        """Free the batch's slot and return its checks; none if nobody waits for it any more."""
+        """Free the batch's slot and return its checks; none if nobody waits for it any more.
+
+        Batches are answered in any order.
+        """
         self._answers += 1
         batch = self._in_flight.pop(correlation_id, None)
         return batch.items if batch else []

@@ -310,7 +310,7 @@ class CheckStreamRequest(_message.Message):
     CHECKS_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
     correlation_id: _builtins.int
-    """Chosen by the client; repeated in the answer."""
+    """Chosen by the client; repeated in the answer, as answers may come in another order."""
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___CheckRequest]: ...
     @_builtins.property

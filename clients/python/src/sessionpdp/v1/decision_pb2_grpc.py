@@ -88,7 +88,10 @@ class DecisionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CheckStream(self, request_iterator, context):
-        """Batches over one long-lived stream; each is answered by one message with the same correlation id.
+        """Batches over one long-lived stream; each is answered by one message with the same correlation id. They are begun in
+        the order they come and answered as they are ready, which may be another: none waits for what another waits for. What
+        must see the effect of a batch is sent after its answer. The server takes a bounded number at once and leaves the rest
+        to flow control. A malformed message ends the stream with its status, once all that were taken before are answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,11 @@ class DecisionServiceStub:
     CheckBatch: _grpc.UnaryUnaryMultiCallable[_decision_pb2.CheckBatchRequest, _decision_pb2.CheckBatchResponse]
     """Independent decisions, answered in order; a bad item is a REQUEST_INVALID decision of that item alone."""
     CheckStream: _grpc.StreamStreamMultiCallable[_decision_pb2.CheckStreamRequest, _decision_pb2.CheckStreamResponse]
-    """Batches over one long-lived stream; each is answered by one message with the same correlation id."""
+    """Batches over one long-lived stream; each is answered by one message with the same correlation id. They are begun in
+    the order they come and answered as they are ready, which may be another: none waits for what another waits for. What
+    must see the effect of a batch is sent after its answer. The server takes a bounded number at once and leaves the rest
+    to flow control. A malformed message ends the stream with its status, once all that were taken before are answered.
+    """
     Explain: _grpc.UnaryUnaryMultiCallable[_decision_pb2.ExplainRequest, _decision_pb2.ExplainResponse]
     """The same decision with every row of the decision table; counts no use."""
     Watch: _grpc.UnaryStreamMultiCallable[_decision_pb2.WatchRequest, _decision_pb2.WatchResponse]
@@ -60,7 +64,11 @@ class DecisionServiceAsyncStub(DecisionServiceStub):
     CheckBatch: _aio.UnaryUnaryMultiCallable[_decision_pb2.CheckBatchRequest, _decision_pb2.CheckBatchResponse]  # type: ignore[assignment]
     """Independent decisions, answered in order; a bad item is a REQUEST_INVALID decision of that item alone."""
     CheckStream: _aio.StreamStreamMultiCallable[_decision_pb2.CheckStreamRequest, _decision_pb2.CheckStreamResponse]  # type: ignore[assignment]
-    """Batches over one long-lived stream; each is answered by one message with the same correlation id."""
+    """Batches over one long-lived stream; each is answered by one message with the same correlation id. They are begun in
+    the order they come and answered as they are ready, which may be another: none waits for what another waits for. What
+    must see the effect of a batch is sent after its answer. The server takes a bounded number at once and leaves the rest
+    to flow control. A malformed message ends the stream with its status, once all that were taken before are answered.
+    """
     Explain: _aio.UnaryUnaryMultiCallable[_decision_pb2.ExplainRequest, _decision_pb2.ExplainResponse]  # type: ignore[assignment]
     """The same decision with every row of the decision table; counts no use."""
     Watch: _aio.UnaryStreamMultiCallable[_decision_pb2.WatchRequest, _decision_pb2.WatchResponse]  # type: ignore[assignment]
@@ -95,7 +103,11 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_decision_pb2.CheckStreamRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_decision_pb2.CheckStreamResponse], _abc.AsyncIterator[_decision_pb2.CheckStreamResponse]]:
-        """Batches over one long-lived stream; each is answered by one message with the same correlation id."""
+        """Batches over one long-lived stream; each is answered by one message with the same correlation id. They are begun in
+        the order they come and answered as they are ready, which may be another: none waits for what another waits for. What
+        must see the effect of a batch is sent after its answer. The server takes a bounded number at once and leaves the rest
+        to flow control. A malformed message ends the stream with its status, once all that were taken before are answered.
+        """
 
     @_abc_1.abstractmethod
     def Explain(
