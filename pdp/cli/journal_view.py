@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from pdp.core.model import Attribute
-    from pdp.evidence.seals.verifying import Broken, Verification, Verified
+    from pdp.evidence.seals.chain_check import Broken
+    from pdp.evidence.seals.verifying import Verification, Verified
 
 Record: TypeAlias = "Mapping[str, Attribute]"
 """A line of the journal, as docs/evidence.md describes it."""
@@ -94,6 +95,7 @@ def verification_json(outcome: Verification) -> dict[str, object]:
         return {"intact": False, "broken": [_place_json(place) for place in outcome]}
     return {
         "intact": True,
+        "sealed": bool(outcome.key),
         "records": outcome.records,
         "segments": outcome.segments,
         "first_sequence": outcome.first_sequence,
@@ -109,30 +111,60 @@ def _place_json(place: Broken) -> dict[str, object]:
     return {"segment": place.segment, "line": place.line, "sequence": place.sequence, "what": place.what}
 
 
-def verification_view(outcome: Verification) -> RenderableType:
-    """Return whether the journal is intact, and if not, every place where it is not."""
+def verification_view(outcome: Verification, *, trusted: bool) -> RenderableType:
+    """Return whether the journal is intact and sealed, and if it is not intact, every place where it is not.
+
+    `trusted` says that its key was given, not found beside it.
+    """
     if isinstance(outcome, list):
         return _broken(outcome)
-    table = rows(
-        iter(
-            [
-                ("records", Text(_range(outcome.first_sequence, outcome.records))),
-                ("segments", Text(str(outcome.segments))),
-                ("last hash", Text(outcome.last_hash)),
-                ("sealed", Text(_sealed(outcome))),
-            ]
-        )
-    )
-    return Group(Text("intact", style=ALLOW), table)
+    if outcome.unsealed:
+        heading = Text("not sealed", style=DENY)
+    else:
+        heading = Text("intact" if outcome.key else "empty", style=ALLOW if outcome.key else FAINT)
+    told = {
+        "records": _range(outcome.first_sequence, outcome.records),
+        "segments": str(outcome.segments),
+        "last hash": outcome.last_hash,
+        "removed": f"records 1 to {outcome.removed_until}, by retention" if outcome.removed_until else "",
+        "sealed": _sealed(outcome),
+        "unsealed": _unsealed(outcome),
+        "key": _key(outcome, trusted=trusted),
+    }
+    return Group(heading, rows((label, Text(value)) for label, value in told.items() if value))
 
 
 def _sealed(verified: Verified) -> str:
     """Return what signatures vouch for."""
+    if verified.unsealed:
+        return (
+            "no: there is no key, so whoever can write here can have written all of it. a sidecar makes one before its "
+            "first record: key and seals were removed, or a version that had none wrote this"
+        )
     if not verified.key:
-        return "no: there is no key, so that whoever can write here can have written all of it"
-    removed = f"; up to {verified.removed_until} removed, as a seal says" if verified.removed_until else ""
-    seals = f"{verified.seals} segment{'s' if verified.seals != 1 else ''} and the head"
-    return f"up to record {verified.sealed_until} ({seals}), by key {verified.key}{removed}"
+        return "no: there is no key, as before a first start, or when all of a journal was removed"
+    reach = f"up to record {verified.sealed_until}" if verified.sealed_until else "no record yet"
+    segments = f"{verified.seals} segment{'s' if verified.seals != 1 else ''} and the head"
+    return f"{reach} ({segments if verified.seals else 'the head'})"
+
+
+def _unsealed(verified: Verified) -> str:
+    """Return which records no signature vouches for yet, behind those that are sealed."""
+    first, last = verified.sealed_until + 1, verified.first_sequence + verified.records - 1
+    if not verified.key or last < first:
+        return ""
+    return (
+        f"{f'records {first} to {last}' if last > first else f'record {last}'}: until the next head is signed, within "
+        "about a minute or at the next start, whoever can write here can change, add or cut them without a trace"
+    )
+
+
+def _key(verified: Verified, *, trusted: bool) -> str:
+    """Return which key signed, and how far that can be believed."""
+    if not verified.key:
+        return ""
+    beside = "`signing.pub` beside the journal: whoever can write here can replace it, and sign all of it anew"
+    return f"{verified.key}, {'given with `--key`' if trusted else beside}"
 
 
 def _range(first: int, count: int) -> str:
@@ -141,5 +173,9 @@ def _range(first: int, count: int) -> str:
 
 def _broken(places: Sequence[Broken]) -> RenderableType:
     count = f"{len(places)} place{'s' if len(places) != 1 else ''}"
-    lines = [Text(f"{place.segment}:{place.line}: record {place.sequence or '?'}: {place.what}") for place in places]
+    lines = [Text(f"{place.segment}:{place.line}: {_record(place)}{place.what}") for place in places]
     return Group(Text(f"broken in {count}", style=DENY), *lines)
+
+
+def _record(place: Broken) -> str:
+    return f"record {place.sequence}: " if place.sequence else ""

@@ -70,9 +70,10 @@ def tail(
 
 _VERIFY_HELP = help_text(
     "Check that every record of the journal is what was written, in order, with none missing, and every seal.",
-    "Who can write to the journal's directory can also sign it anew: give the public key from a copy kept elsewhere.",
+    "Who can write to the journal's directory can also sign it anew: give the public key from a copy kept elsewhere. "
+    "An earlier state of all of it, put back, cannot be told either: compare with a `head.seal` kept elsewhere.",
     examples=["pdp journal verify --data-dir /var/lib/pdp", "pdp journal verify --key /media/audit/signing.pub"],
-    exits="0 intact, 1 broken, 2 error",
+    exits="0 intact and sealed, or without any record; 1 broken or not sealed; 2 error",
 )
 
 
@@ -97,8 +98,8 @@ def verify(
     if as_json:
         show_json(verification_json(outcome))
     else:
-        show(verification_view(outcome))
-    raise typer.Exit(int(isinstance(outcome, list)))
+        show(verification_view(outcome, trusted=key is not None))
+    raise typer.Exit(int(isinstance(outcome, list) or outcome.unsealed))
 
 
 def _trusted(path: Path) -> PublicKey:

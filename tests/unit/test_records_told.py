@@ -297,3 +297,64 @@ def test_a_socket_without_its_scheme_is_named(pdp: Pdp) -> None:
         "",
         "error: `--admin`: `data/admin.sock` is a file, not an address\nhint: write `unix:data/admin.sock`\n",
     )
+
+
+def head_before(directory: Path) -> None:
+    """Leave the head as it was a record ago, as it is while a sidecar runs."""
+    older = (directory / "head.seal").read_bytes()
+    keep(directory, "z")
+    (directory / "head.seal").write_bytes(older)
+
+
+def without_keys(directory: Path) -> None:
+    """Remove every seal and every key."""
+    for path in (*directory.glob("*.seal"), *directory.glob("signing.*")):
+        path.unlink()
+
+
+def without_anything(directory: Path) -> None:
+    """Remove every file."""
+    for path in directory.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "heading", "sealed"),
+    [
+        (lambda _: None, 0, "intact", "sealed     up to record 10 (5 segments and the head)"),
+        (head_before, 0, "intact", "sealed     up to record 10 (5 segments and the head)"),
+        (
+            without_keys,
+            1,
+            "not sealed",
+            "sealed     no: there is no key, so whoever can write here can have written all",
+        ),
+        (
+            without_anything,
+            0,
+            "empty",
+            "sealed     no: there is no key, as before a first start, or when all of a journal",
+        ),
+    ],
+)
+def test_a_journal_that_nobody_vouches_for_is_not_called_intact(
+    pdp: Pdp, change: Callable[[Path], object], code: int, heading: str, sealed: str
+) -> None:
+    """Exit code 0 is for what is sealed, and for what has no record at all."""
+    change(journal(*EVENTS))
+    returned, out, _ = pdp("verify")
+    assert (returned, out.splitlines()[0]) == (code, heading)
+    assert sealed in out
+    assert json.loads(pdp("verify", "--json")[1])["sealed"] is (heading == "intact")
+
+
+def test_verify_says_how_far_what_it_found_can_be_believed(pdp: Pdp) -> None:
+    """Which records are not sealed yet, and where the key is from."""
+    directory = journal(*EVENTS)
+    assert "unsealed" not in pdp("verify")[1]
+    head_before(directory)
+    said = " ".join(pdp("verify")[1].split())
+    assert "unsealed record 11: until the next head is signed, within about a minute or at the next start, who" in said
+    assert "`signing.pub` beside the journal: whoever can write here can replace it, and sign all of it anew" in said
+    trusted = " ".join(pdp("verify", "--key", str(directory / "signing.pub"))[1].split())
+    assert trusted.endswith(", given with `--key`")

@@ -25,7 +25,7 @@ from pdp.evidence.usage.usage import keep_checkpoint
 _LOG = logging.getLogger(__name__)
 
 _EVERY_S = 60.0
-"""Between two heads: how far back a cut of the youngest records may go unseen."""
+"""Between two heads: of records younger than the last one nobody vouches for yet."""
 
 
 class Archive:
@@ -95,16 +95,22 @@ class Archive:
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join()
-        self._try(self._seal)
+        self._sign()
 
     def _run(self) -> None:
         self._try(self._clean_up)
         while not self._stopping.is_set():
             self._wake.wait(_EVERY_S)
             self._wake.clear()
-            for step in (self._seal, self._compress, self._remove):
+            self._sign()
+            for step in (self._compress, self._remove):
                 if not self._stopping.is_set():
                     self._try(step)
+
+    def _sign(self) -> None:
+        """Seal and sign whatever can be; also between other steps, which may take long."""
+        for step in (self._seal, self._sign_head):
+            self._try(step)
 
     def _try(self, step: Callable[[], None]) -> None:
         """Do a step; trouble with it is said once, and the step is tried again the next time."""
@@ -113,7 +119,8 @@ class Archive:
             step()
         except (OSError, EvidenceError) as error:
             if self._said.get(name) != str(error):
-                _LOG.warning("full segments of the journal wait, and will be looked after later: %s", error)
+                what = "the journal's head waits" if step == self._sign_head else "full segments of the journal wait"
+                _LOG.warning("%s, and will be looked after later: %s", what, error)
             self._said[name] = str(error)
         else:
             self._said.pop(name, None)
@@ -132,14 +139,21 @@ class Archive:
             except JournalDamagedError as error:
                 _LOG.warning("segment `%s` gets no seal: %s", segment.name, error)
             self._full.popleft()
-        self._notary.sign_head(self._until, self._now())
+            self._sign_head()  # at once: a seal that no head follows can be taken away unseen
+
+    def _sign_head(self) -> None:
+        if self._notary is not None and self._begun:
+            self._notary.sign_head(self._until, self._now())
 
     def _compress(self) -> None:
         if not self._compressed:
             return
         for segment in segments_of(self._directory):
-            if not is_compressed(segment) and is_finished(segment) and not compress(segment, self._stopping.is_set):
+            if is_compressed(segment) or not is_finished(segment):
+                continue
+            if not compress(segment, self._stopping.is_set):
                 return
+            self._sign()
 
     def _remove(self) -> None:
         if self._notary is not None and not self._retention.is_endless:

@@ -29,6 +29,7 @@ from pdp.evidence.seals.sealing import (
     read_seal,
     record_at,
     seals_of,
+    vouched_seal,
     write_seal,
 )
 from pdp.evidence.seals.signing import KEY, PUBLIC_KEY, SigningKey, load_key, make_key, publish_key
@@ -48,7 +49,8 @@ class Notary:
         self._directory = directory
         self._key = _key_of(directory)
         self._previous = GENESIS
-        self._head = -1
+        self._head = (-1, GENESIS)
+        """The record up to which the head is signed, and the digest of the seal it follows."""
 
     @property
     def key(self) -> str:
@@ -58,7 +60,8 @@ class Notary:
     def begin(self, until: int, at: Instant) -> list[tuple[Path, int]]:
         """Sign where the journal stands, at record `until`; return the segments that still lack a seal.
 
-        Each comes with its last sequence. Raises JournalDamagedError if records are gone that a seal vouches for.
+        Each comes with its last sequence. Raises JournalDamagedError if records are gone that a seal vouches for, or
+        if the head's is another.
         """
         directory, sealed_until = self._directory, 0
         for first, path in seals_of(directory).items():
@@ -66,11 +69,13 @@ class Notary:
             if newest is not None:
                 sealed_until, self._previous = first, newest.digest
                 _refuse_missing(directory, newest.seal, until)
-        head = read_seal(directory / HEAD)
+        head = vouched_seal(directory / HEAD, self._key.public)
         if head is not None:
-            _refuse_missing(directory, head.seal, until)
-        elif sealed_until:
-            _LOG.warning("`%s` is missing: whether the youngest records were cut off cannot be told", HEAD)
+            _refuse_missing(directory, head, until)
+            _refuse_altered(directory, head)
+        elif sealed_until or (directory / PUBLIC_KEY).exists():
+            what = "is missing or forged: whether the youngest records were cut off or altered cannot be told"
+            _LOG.warning("`%s` %s", HEAD, what)
         self.sign_head(until, at)
         publish_key(directory, self._key.public)
         return list(_unsealed(segments_of(directory), sealed_until))
@@ -82,13 +87,14 @@ class Notary:
         self._previous = write_seal(beside(segment, SEAL), seal, self._key)
 
     def sign_head(self, until: int, at: Instant) -> None:
-        """Sign the journal up to this sequence, unless that is done."""
-        if until == self._head:
+        """Sign the journal up to this sequence and the youngest seal, unless that is done."""
+        head = (until, self._previous)
+        if head == self._head:
             return
         segment = segment_with(self._directory, until) if until else None
         record = LastRecord() if segment is None else _record(segment, until)
         write_seal(self._directory / HEAD, self._seal(HEAD_SEAL, segment, record, at), self._key)
-        self._head = until
+        self._head = head
 
     def sign_removal(self, segment: Path, at: Instant) -> None:
         """Sign that all up to the end of this segment is removed on purpose."""
@@ -126,6 +132,8 @@ def _key_of(directory: Path) -> SigningKey:
         raise SigningKeyError(message)
     made = make_key(directory)
     _LOG.info("a key to sign the journal with was made: `%s`; keep a copy of `%s`", made.public.fingerprint, PUBLIC_KEY)
+    if segments_of(directory):
+        _LOG.warning("the journal had records and no seal: they are sealed as they stand, whoever has written them")
     return made
 
 
@@ -135,6 +143,19 @@ def _refuse_missing(directory: Path, seal: Seal, until: int) -> None:
         message = (
             f"record {seal.last} was sealed, and the journal ends at record {until}: its youngest records were "
             f"cut off. put them back, or move journal `{directory}` away to go on without what is lost"
+        )
+        raise JournalDamagedError(message)
+
+
+def _refuse_altered(directory: Path, head: Seal) -> None:
+    """Raise JournalDamagedError if the record of the head is another, and so, by the chain, it or one before it."""
+    segment = segment_with(directory, head.last)
+    if not head.last or segment is None or first_sequence_of(segment) > head.last:
+        return
+    if record_at(segment, head.last).hash != head.hash:
+        message = (
+            f"record {head.last} is not the one that `{HEAD}` vouches for: it was forged, or what is before it. "
+            f"put back what was, or move journal `{directory}` away to go on without it"
         )
         raise JournalDamagedError(message)
 

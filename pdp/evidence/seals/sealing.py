@@ -18,7 +18,7 @@ from msgspec import UNSET, Struct, UnsetType
 from pdp.evidence.journal.disk import replace_file
 from pdp.evidence.journal.segments import SEAL, files_beside, open_segment
 from pdp.evidence.line.chain import GENESIS
-from pdp.evidence.seals.signing import PublicKey, SigningKey
+from pdp.evidence.seals.signing import PUBLIC_KEY, PublicKey, SigningKey, load_key, load_public_key
 from pdp.evidence.trouble import JournalDamagedError
 
 HEAD = "head.seal"
@@ -119,6 +119,19 @@ def vouched_seal(path: Path, key: PublicKey | None) -> Seal | None:
 def seals_of(directory: Path) -> dict[int, Path]:
     """Return the seals of segments by the first sequence of each, in its order."""
     return files_beside(directory, SEAL)
+
+
+def published_key(directory: Path) -> PublicKey | None:
+    """Return the public key of a journal, or None if it is missing; raise SigningKeyError if it is none.
+
+    It is published last: where nothing but the head is sealed yet, a start may have come no further, and the private
+    key stands for it.
+    """
+    published = load_public_key(directory / PUBLIC_KEY)
+    if published is not None or seals_of(directory) or (directory / REMOVED).exists():
+        return published
+    key = load_key(directory)
+    return None if key is None else key.public
 
 
 def write_seal(path: Path, seal: Seal, key: SigningKey) -> str:

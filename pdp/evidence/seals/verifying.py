@@ -1,8 +1,8 @@
 """Whether a journal is what was written: every line, the chain, and what the seals vouch for.
 
 Rule 1: every place that is not as it was written is named, each once where it stands; nothing is repaired.
-Rule 2: where there is anything of a key, or one is trusted from elsewhere, the journal is a signed one: then its head
-must be sealed, and what is gone from its beginning be removed by a seal.
+Rule 2: where there is anything that a key has made, or one is trusted from elsewhere, the journal is a signed one: then
+its head must be sealed, and what is gone from its beginning be removed by a seal. For any other nobody vouches.
 Needs no lock and disturbs no writer.
 """
 
@@ -15,21 +15,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-import msgspec
 from msgspec import UNSET, Struct
 
 from pdp.evidence.journal.segments import (
     USES,
     beside,
     doubles_of,
-    first_sequence_of,
     hold_the_same,
-    open_segment,
     segment_path,
     segments_of,
     strays_of,
 )
-from pdp.evidence.line.chain import GENESIS, hash_of
+from pdp.evidence.line.chain import GENESIS
+from pdp.evidence.seals.chain_check import Broken, ChainCheck
 from pdp.evidence.seals.sealing import (
     HEAD,
     HEAD_SEAL,
@@ -39,10 +37,10 @@ from pdp.evidence.seals.sealing import (
     Seal,
     Signed,
     parse_seal,
+    published_key,
     seals_of,
 )
-from pdp.evidence.seals.signing import KEY, PUBLIC_KEY, PublicKey, load_public_key
-from pdp.evidence.trouble import JournalDamagedError
+from pdp.evidence.seals.signing import PUBLIC_KEY, PublicKey
 
 _FINGERPRINT = re.compile("[0-9a-f]{64}")
 
@@ -64,16 +62,10 @@ class Verified(Struct, frozen=True):
     key: str = ""
     """Fingerprint of the key the seals were checked with; empty: the journal is not a signed one."""
 
-
-class Broken(Struct, frozen=True):
-    """A place where a journal is not what was written."""
-
-    segment: str
-    """The file: a segment, a seal or a key."""
-    line: int
-    sequence: int
-    """As the line says; 0 if it does not."""
-    what: str
+    @property
+    def unsealed(self) -> bool:
+        """Whether there are records and no key: whoever can write there can have written all of them."""
+        return bool(self.records) and not self.key
 
 
 Verification: TypeAlias = Verified | list[Broken]
@@ -86,9 +78,11 @@ def verify(directory: Path, trusted: PublicKey | None = None) -> Verification:
     have been cut off at a line's end without a trace: compare `last_hash` with one noted elsewhere for those. Raises
     SigningKeyError if the public key in the directory is none; may raise OSError.
     """
+    begun = bool(segments_of(directory))
     seals = _SealCheck(directory, trusted)
-    chain = _ChainCheck(seals.by_last)
-    segments = segments_of(directory)
+    chain = ChainCheck(seals.by_last)
+    # A start makes the key before the first record: where there was neither, what is there by now is a signed journal.
+    segments = segments_of(directory) if begun or seals.signed else []
     for segment in segments:
         chain.segment(segment)
     chain.end()
@@ -98,7 +92,8 @@ def verify(directory: Path, trusted: PublicKey | None = None) -> Verification:
         seals.check_uses()
     chain.check_gone(seals.removed_until)
     broken = chain.broken + seals.broken + list(_strangers(directory))
-    if broken:
+    # A crash, or a write that goes on, leaves a part of a line behind what is sealed: no record, nor one that was lost.
+    if broken and not (seals.signed and broken == chain.torn):
         return broken
     return Verified(
         chain.records,
@@ -123,139 +118,6 @@ def _strangers(directory: Path) -> Iterator[Broken]:
                 yield Broken(plain.name, 1, 0, what)
 
 
-class _Gap(Struct, frozen=True):
-    """Records that went while the journal was read: whether they were removed on purpose is known afterwards."""
-
-    last: int
-    place: Broken
-    """What to report if they were not."""
-
-
-class _Link(Struct):
-    seq: int
-    prev: str
-
-
-class _ChainCheck:
-    """Walks the chain. After a broken place it goes on from what stands there, to name each place once."""
-
-    def __init__(self, sealed: dict[int, list[tuple[str, Seal]]]) -> None:
-        """Take the seals, with their files, by the sequence they reach to."""
-        self.broken: list[Broken] = []
-        self.records = 0
-        self.first = 0
-        self.first_prev = GENESIS
-        self.first_segment = ""
-        self.last = 0
-        self.expected_prev = GENESIS
-        self._sealed = sealed
-        self._also_prev = GENESIS
-        """What the last line really hashes to, if that is not what it claims."""
-        self._expected_sequence = 1
-        self._promised = 1
-        """What the segment's name says of its first record."""
-        self._where = ("", 0)
-        self._gone = ""
-        """A segment that was gone when it was to be read, if none was read since."""
-        self._gaps: list[_Gap] = []
-        self._empty: list[tuple[str, int]] = []
-        """Segments without a line, with what their names promise."""
-
-    def segment(self, segment: Path) -> None:
-        """Check one segment's lines."""
-        self._where, self._promised = (segment.name, 0), first_sequence_of(segment)
-        try:
-            with open_segment(segment) as file:
-                for number, line in enumerate(file, 1):
-                    self._where = (segment.name, number)
-                    self._line(line)
-        except JournalDamagedError as error:
-            self._where = (segment.name, self._where[1] + 1)
-            self._report(0, str(error))
-        except FileNotFoundError:
-            self._gone = segment.name
-            return
-        if self._where[1]:
-            self._gone = ""
-        else:
-            self._empty.append((segment.name, self._promised))
-
-    def end(self) -> None:
-        """Check what only the end shows: segments that are gone from it, and empty ones.
-
-        Only the last one may be empty, if the next record belongs there: a crash came before it.
-        """
-        if self._gone:
-            what = f"it went while the journal was checked, and with it the records from {self._expected_sequence} on"
-            self._gaps.append(_Gap(self._promised, Broken(self._gone, 1, self._promised, what)))
-        for name, promised in self._empty:
-            if (promised, name) != (self._expected_sequence, self._where[0]) and not self._gone:
-                self.broken.append(Broken(name, 1, 0, "it is empty, and no record belongs there"))
-
-    def check_gone(self, removed_until: int) -> None:
-        """Report what went while the journal was read, unless retention has removed it."""
-        self.broken += [gap.place for gap in self._gaps if gap.last > removed_until]
-
-    def _line(self, line: bytes) -> None:
-        if not line.endswith(b"\n"):
-            self._report(0, "the line is cut off")
-            return
-        try:
-            claimed, actual = hash_of(line[:-1])
-            link = msgspec.json.decode(line, type=_Link)
-        except (ValueError, msgspec.DecodeError) as error:
-            self._report(0, f"the line is not a record: {error}")
-            self._expected_sequence += 1
-            self.expected_prev = self._also_prev = ""
-            return
-        self._place(link)
-        if claimed != actual:
-            self._report(link.seq, "the line was altered: its hash is another")
-        for file, seal in self._sealed.get(link.seq, ()):
-            if seal.hash != claimed:
-                what = (
-                    f"it is not what was sealed: `{file}` has another hash, so records {seal.first} to {seal.last} are"
-                )
-                self._report(link.seq, f"{what} forged, or some of them")
-        self.records += 1
-        self.last = max(self.last, link.seq)
-        self.expected_prev, self._also_prev, self._expected_sequence = claimed, actual, link.seq + 1
-
-    def _place(self, link: _Link) -> None:
-        """Check that the line stands where it was written."""
-        if self.records == 0 and not self.broken:
-            self.first, self.first_prev, self.first_segment = link.seq, link.prev, self._where[0]
-            if link.seq > 1:  # older segments were removed: whether on purpose, seals say
-                self._check_name(link)
-                return
-        if link.seq > self._expected_sequence:
-            self._gap(link)
-        elif link.seq < self._expected_sequence:
-            self._report(link.seq, f"it is out of order: record {self._expected_sequence} belongs here")
-        elif self.expected_prev and link.prev not in (self.expected_prev, self._also_prev):
-            self._report(link.seq, "it does not follow the record before it")
-        else:
-            self._check_name(link)
-
-    def _gap(self, link: _Link) -> None:
-        """Report what is missing before a line, or wait with it where a segment was gone."""
-        missing = f"records {self._expected_sequence} to {link.seq - 1} are missing before it"
-        if self._gone and self._where[1] == 1:
-            self._gaps.append(_Gap(link.seq - 1, Broken(*self._where, link.seq, missing)))
-            self._check_name(link)
-        else:
-            self._report(link.seq, missing)
-
-    def _check_name(self, link: _Link) -> None:
-        """Check that the first record of a segment is the one its name promises."""
-        if self._where[1] == 1 and link.seq != self._promised:
-            self._report(link.seq, "the segment's name is not its first sequence")
-
-    def _report(self, sequence: int, what: str) -> None:
-        segment, line = self._where
-        self.broken.append(Broken(segment, line, sequence, what))
-
-
 class _SealCheck:
     """Checks that the seals are the journal's own and follow each other, and gathers what they vouch for."""
 
@@ -268,14 +130,14 @@ class _SealCheck:
         self.removed_until = 0
         self._of_segments: list[tuple[Path, Seal]] = []
         self._directory = directory
-        named = (KEY, PUBLIC_KEY, HEAD, REMOVED)
+        named = (PUBLIC_KEY, HEAD, REMOVED)
         present = bool(seals_of(directory)) or any((directory / name).exists() for name in named)
         self.signed = trusted is not None or present
         self._key = trusted
         if not self.signed:
             return
         if trusted is None:
-            self._key = load_public_key(directory / PUBLIC_KEY)
+            self._key = published_key(directory)
         if self._key is None:
             self._report(PUBLIC_KEY, 0, "it is missing: no seal can be checked")
             return
@@ -288,7 +150,7 @@ class _SealCheck:
         """Of the key that was gone by."""
         return "" if self._key is None else self._key.fingerprint
 
-    def check_beginning(self, chain: _ChainCheck) -> None:
+    def check_beginning(self, chain: ChainCheck) -> None:
         """Check that what is gone from the beginning was removed on purpose; after the segments are read."""
         path = self._directory / REMOVED
         if path.exists():
@@ -305,7 +167,7 @@ class _SealCheck:
             if seal.hash != chain.first_prev:
                 self._report(chain.first_segment, chain.first, f"it does not follow the record that `{file}` sealed")
 
-    def check_missing(self, chain: _ChainCheck) -> None:
+    def check_missing(self, chain: ChainCheck) -> None:
         """Check that what was sealed last is there; gaps before it the chain has named."""
         last = max(self.by_last, default=0)
         if last > max(chain.last, self.removed_until):

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from pdp.evidence.apart import ApartError, ApartLateError, run_apart
-from pdp.evidence.seals.verifying import Broken, Verification, Verified, verify
+from pdp.evidence.seals.chain_check import Broken
+from pdp.evidence.seals.verifying import Verification, Verified, verify
 from pdp.evidence.trouble import EvidenceError
 
 
