@@ -37,11 +37,27 @@ def drive(
     target: str, check: pb.CheckRequest, allow: pb.CheckResponse, callers: int, calls: int, folder: Path
 ) -> Sample:
     """Return the figures of so many streams at once on one connection; `allow` is the answer that is expected."""
+    return _run(target, check, allow, calls, folder, "-c", "1", "-m", str(callers))
+
+
+def pace(
+    target: str, check: pb.CheckRequest, allow: pb.CheckResponse, callers: int, every_s: float, turns: int, folder: Path
+) -> Sample:
+    """Return the figures of connections that each ask so many times, once in so many seconds, at staggered times.
+
+    `every_s` must be that of a whole number of calls a second. The rate is what was answered.
+    """
+    a_second = str(round(1 / every_s))
+    staggered = ["-r", "1", "--rate-period", f"{every_s / callers * 1000:.0f}ms"]
+    return _run(target, check, allow, callers * turns, folder, "-c", str(callers), "--rps", a_second, *staggered)
+
+
+def _run(target: str, check: pb.CheckRequest, allow: pb.CheckResponse, calls: int, folder: Path, *how: str) -> Sample:
     body, log = folder / "h2load.body", folder / "h2load.log"
     data = check.SerializeToString()
     body.write_bytes(struct.pack(">BI", 0, len(data)) + data)
     log.unlink(missing_ok=True)
-    command = ["h2load", "-n", str(calls), "-c", "1", "-m", str(callers), "-d", str(body), f"--log-file={log}"]
+    command = ["h2load", "-n", str(calls), *how, "-d", str(body), f"--log-file={log}"]
     for header in ("te: trailers", "content-type: application/grpc"):
         command += ["-H", header]
     command += ["-B", target, f"http://localhost{_METHOD}"]

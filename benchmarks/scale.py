@@ -70,3 +70,5 @@ SMOKE = Scale(
 )
 
 CONCURRENT = 64
+PACE_S = 1 / 16
+"""Between two questions of each caller that asks at a fixed pace: of all together, about a thousand a second."""

@@ -380,6 +380,7 @@ def _evidence_settings(settings: Settings) -> EvidenceSettings:
         otlp_endpoint=telemetry.otlp_endpoint,
         otlp_insecure=telemetry.otlp_endpoint.startswith("http://"),
         logs=telemetry.logs,
+        max_backlog=telemetry.max_backlog,
         resource_ids=telemetry.resource_ids,
         prometheus_port=telemetry.prometheus_port or None,
     )

@@ -142,6 +142,8 @@ class Telemetry(Struct, frozen=True, kw_only=True):
     """Whether spans carry resource ids, which may be personal."""
     prometheus_port: int = 0
     """Port on loopback for metrics; 0: none."""
+    max_backlog: int = 1_000_000
+    """Records of the journal that the export may be behind; routine allows further behind are given up."""
     logs: bool = False
     """Whether decisions, changes, lapses and administration are exported as log records too."""
     required: bool = False
@@ -280,6 +282,8 @@ def _faults_of_values(settings: Settings, document: Document) -> Iterator[Proble
 def _faults_of_telemetry(telemetry: Telemetry, document: Document) -> Iterator[Problem]:
     if not 0.0 <= telemetry.sample_ratio <= 1.0:
         yield document.problem(("telemetry", "sample_ratio"), "must be between 0 and 1")
+    if telemetry.max_backlog < 1:
+        yield document.problem(("telemetry", "max_backlog"), "must be at least 1")
     endpoint = telemetry.otlp_endpoint
     if endpoint and not endpoint.startswith(_COLLECTORS):
         yield document.problem(("telemetry", "otlp_endpoint"), f"`{endpoint}` must begin with `http://` or `https://`")

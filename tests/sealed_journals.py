@@ -9,7 +9,8 @@ from pathlib import Path
 from pdp.core.model import Instant
 from pdp.evidence.archive.archive import Archive
 from pdp.evidence.archive.retention import Retention
-from pdp.evidence.journal.journal import Journal, Ledgers
+from pdp.evidence.journal.journal import Journal
+from pdp.evidence.journal.ledger import Ledgers
 from pdp.evidence.record import AnyRecord, DecisionRecord, LifecycleRecord
 from pdp.evidence.trace import TraceContext
 from pdp.evidence.usage.usage import UseLedger

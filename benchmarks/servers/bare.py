@@ -19,7 +19,6 @@ from pdp.evidence.evidence import Evidence, EvidenceSettings
 from pdp.evidence.record import AnyRecord
 from pdp.evidence.telemetry.metrics import Gauges
 from pdp.evidence.usage.usage import Restored
-from pdp.evidence.usage.use_checkpoint import UseFold
 from pdp.settings import load
 
 
@@ -28,7 +27,7 @@ class NoEvidence(Evidence):
 
     def start(self) -> Restored:
         """Open nothing."""
-        return Restored({}, {}, Instant(0), 0, None, UseFold())
+        return Restored({}, {}, Instant(0), 0, None)
 
     def record_decision(self, record: AnyRecord, *, durable: bool) -> Future[None] | None:
         """Forget it."""

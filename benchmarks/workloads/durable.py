@@ -15,11 +15,23 @@ import msgspec
 import uvloop
 from sessionpdp.request import CheckFields
 
+from benchmarks import h2load
 from benchmarks.database import Databases
-from benchmarks.driving import Sample, Spell, by_figure, client_coalesced, client_paced, client_unary, fields_of, sample
+from benchmarks.driving import (
+    Sample,
+    Spell,
+    by_figure,
+    client_coalesced,
+    client_paced,
+    client_unary,
+    fields_of,
+    first_answer,
+    sample,
+)
 from benchmarks.outcome import Budget, Outcome, Row, at_least, at_most, row, row_beside, spaced
 from benchmarks.processes import ProcessFailedError, module, require_allows_on_record, sidecar, sink
-from benchmarks.scale import CONCURRENT, Scale
+from benchmarks.scale import CONCURRENT, PACE_S, Scale
+from benchmarks.turns import NO_H2LOAD
 from benchmarks.world import READ, WRITE, messages
 
 HOW = """\
@@ -29,9 +41,10 @@ disk, taken in every run while nothing else runs. (The sidecar tells nobody how 
 Concurrent decisions share an fsync; a lone caller cannot do better than one each. In a *closed loop* each of 64 callers
 asks again as soon as it is answered: that shows the most decisions a second, while p50 is above all the queue in front
 of the processor (64 divided by the rate), with or without a disk; so the same load of buffered checks takes turns with
-it, and what p50 has more than theirs is what being durable adds. *Paced*, 64 callers ask once every 64 ms each,
+it, and what p50 has more than theirs is what being durable adds. *Paced*, 64 callers ask sixteen times a second each,
 one after another, about a thousand a second in all: nothing queues, and p50 is what a decision waits for, counted
-from when it is really asked. *Two processes* are two clients with 32 callers each, because 64 callers in one Python
+from when it is really asked; once with the client, all sharing its stream, and once with h2load, each on a connection
+of its own. *Two processes* are two clients with 32 callers each, because 64 callers in one Python
 process cost as much processor time as the sidecar. *With a collector* is the same sidecar with spans and metrics over
 OTLP to a process that drops them: durable decisions are always exported. The index follows the journal in both;
 what a load has left behind is done before the next one begins."""
@@ -39,7 +52,6 @@ what a load has left behind is done before the next one begins."""
 _RECORD = b"x" * 1_200
 _FSYNCS = 100
 _CHECKS = 2_000
-_EVERY_S = CONCURRENT / 1000
 _BAR_RATE, _BAR_MS = 5_000.0, 1.0
 
 _ALONE, _UNARY = "1 caller", "64 callers, a call per check"
@@ -47,6 +59,17 @@ _SHARED, _TWO = "64 callers, sharing a stream", "64 callers, sharing a stream, t
 _BUFFERED, _COLLECTED = f"{_SHARED}, buffered", f"{_SHARED}, with a collector"
 _PACED, _PACED_BUFFERED = "64 callers, paced", "64 callers, paced, buffered"
 _PACED_COLLECTED = f"{_PACED}, with a collector"
+_H2LOAD, _H2LOAD_BUFFERED = f"{_PACED}, h2load", f"{_PACED}, h2load, buffered"
+_H2LOAD_COLLECTED = f"{_H2LOAD}, with a collector"
+_BESIDE = {
+    _PACED: _PACED_BUFFERED,
+    _PACED_COLLECTED: _PACED_BUFFERED,
+    _H2LOAD: _H2LOAD_BUFFERED,
+    _H2LOAD_COLLECTED: _H2LOAD_BUFFERED,
+    _SHARED: _BUFFERED,
+    _COLLECTED: _BUFFERED,
+}
+"""Durable loads, and the same of buffered checks."""
 
 Load = Callable[[], Sample]
 
@@ -61,7 +84,8 @@ def run(scale: Scale, folder: Path) -> Outcome:
         collector = stack.enter_context(sink(folder / "sink"))
         usual = stack.enter_context(sidecar(place))
         exporting = stack.enter_context(sidecar(collected, otlp_endpoint=collector.endpoint))
-        loads = _loads(scale, usual.target, exporting.target)
+        targets = usual.target, exporting.target
+        loads = {**_loads(scale, *targets), **_by_h2load(scale, folder, *targets)}
         for _ in range(scale.runs):
             fsyncs.append(_fsync_ms(folder, 10 if scale.smoke else _FSYNCS))
             for name, load in loads.items():
@@ -81,6 +105,7 @@ def run(scale: Scale, folder: Path) -> Outcome:
         notes=[
             f"The journals hold {spaced(records)} decisions, all of them allows.",
             f"{spaced(exports)} exports of spans arrived at the collector.",
+            *([] if h2load.available() else [NO_H2LOAD]),
         ],
         smoke=scale.smoke,
     )
@@ -96,7 +121,7 @@ def _loads(scale: Scale, usual: str, exporting: str) -> Mapping[str, Load]:
         return uvloop.run(client_coalesced(target, fields, CONCURRENT, scale.calls_together))
 
     def paced(target: str, fields: Sequence[CheckFields]) -> Sample:
-        return uvloop.run(client_paced(target, fields, CONCURRENT, _EVERY_S, scale.paced_turns))
+        return uvloop.run(client_paced(target, fields, CONCURRENT, PACE_S, scale.paced_turns))
 
     return {
         _PACED: partial(paced, usual, durable),
@@ -108,6 +133,23 @@ def _loads(scale: Scale, usual: str, exporting: str) -> Mapping[str, Load]:
         _SHARED: partial(closed, usual, durable),
         _COLLECTED: partial(closed, exporting, durable),
         _TWO: partial(_two_processes, usual, scale),
+    }
+
+
+def _by_h2load(scale: Scale, folder: Path, usual: str, exporting: str) -> Mapping[str, Load]:
+    """Return the paced loads of h2load, if it is there."""
+    if not h2load.available():
+        return {}
+    of = {action: messages(scale.wire_sessions, 1, action)[0] for action in (WRITE, READ)}
+
+    def paced(target: str, action: str) -> Sample:
+        allow = first_answer(target, of[action])
+        return h2load.pace(target, of[action], allow, CONCURRENT, PACE_S, scale.paced_turns, folder)
+
+    return {
+        _H2LOAD: partial(paced, usual, WRITE),
+        _H2LOAD_BUFFERED: partial(paced, usual, READ),
+        _H2LOAD_COLLECTED: partial(paced, exporting, WRITE),
     }
 
 
@@ -151,15 +193,17 @@ def _rows(fsyncs: Sequence[float], samples: Mapping[str, Sequence[Sample]]) -> l
         if _PACED not in name:
             rows.append(row_beside(name, "decisions/s", found.rate, per_fsync))
     rows += [
-        row_beside(f"{name}, p50 minus fsync", "ms", _less(_p50(samples[name]), fsyncs), floor)
-        for name in (_PACED, _PACED_COLLECTED)
-    ]
-    buffered = _p50(samples[_BUFFERED])
-    rows += [
-        row_beside(f"{name}, p50 minus that of buffered ones", "ms", _less(_p50(samples[name]), buffered), floor)
-        for name in (_SHARED, _COLLECTED)
+        row_beside(f"{name}, p50 minus that of buffered ones", "ms", added, floor)
+        for name, added in _added(samples).items()
     ]
     return rows
+
+
+def _added(samples: Mapping[str, Sequence[Sample]]) -> Mapping[str, Sequence[float]]:
+    """Return what p50 has more than that of the same load of buffered checks."""
+    return {
+        name: _less(_p50(samples[name]), _p50(samples[beside])) for name, beside in _BESIDE.items() if name in samples
+    }
 
 
 def _budgets(fsyncs: Sequence[float], samples: Mapping[str, Sequence[Sample]]) -> list[Budget]:
@@ -167,14 +211,17 @@ def _budgets(fsyncs: Sequence[float], samples: Mapping[str, Sequence[Sample]]) -
         at_least(f"{name}: durable decisions a second", _BAR_RATE, "decisions/s", by_figure(samples[name]).rate)
         for name in (_SHARED, _TWO, _COLLECTED)
     ]
-    added = _less(_p50(samples[_SHARED]), _p50(samples[_BUFFERED]))
+    paced = [name for name in samples if name in _BESIDE and _PACED in name]
     return [
         *rates,
         *(
             at_most(f"{name}: p50 minus the machine's fsync", _BAR_MS, "ms", _less(_p50(samples[name]), fsyncs))
-            for name in (_PACED, _PACED_COLLECTED)
+            for name in paced
         ),
-        at_most(f"{_SHARED}: p50 minus that of buffered ones and the fsync", _BAR_MS, "ms", _less(added, fsyncs)),
+        *(
+            at_most(f"{name}: p50 minus that of buffered ones and the fsync", _BAR_MS, "ms", _less(added, fsyncs))
+            for name, added in _added(samples).items()
+        ),
     ]
 
 

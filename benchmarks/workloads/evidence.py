@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from msgspec import Struct
+from sessionpdp.v1 import decision_pb2 as pb
 
 from benchmarks import h2load
 from benchmarks.database import Databases
-from benchmarks.driving import Sample, first_answer
+from benchmarks.driving import Sample, by_figure, first_answer
 from benchmarks.outcome import TIMES, Budget, Outcome, Row, WrongAnswerError, at_most, ratios, row, row_beside, spaced
 from benchmarks.processes import Sidecar, Sink, Spent, bare, require_allows_on_record, resident_bytes, sidecar, sink
-from benchmarks.scale import CONCURRENT, Scale
+from benchmarks.scale import CONCURRENT, PACE_S, Scale
 from benchmarks.turns import NO_H2LOAD, Generator, Measured, calls_of_each, generators, in_turns, rows_beside
 from benchmarks.world import messages
 from pdp.evidence.journal.segments import segments_of
@@ -21,14 +22,17 @@ from pdp.evidence.journal.segments import segments_of
 HOW = """\
 Three servers, each a process of its own on a Unix socket: the sidecar with an evidence port that forgets every record
 (*off*; nothing of the product can do this); `pdp serve` with everything on: journal, seals, compression and retention
-of segments, the index, the account of uses, a mask rule, and spans and metrics over OTLP to a process that drops them,
-of the routine allows one in a hundred, the default; and the same with every span exported, and every record as a log
-record too. The checks lack the attribute that the mask rule names, so nothing is masked, but every decision is looked
-through. Shadow policies are off: they are another decision, which costs what a decision costs. All decisions are
-buffered allows. The servers take turns in every run. Each turn begins with half as many calls that do not count, so
-that index, export and the rest are at work beside those that do, and ends when what they left behind is done. Generator
-and servers share the machine. Processor time is that of whole turns with 64 callers: of the event loop's thread, of all
-other threads of the process, which share its interpreter, and of its child processes."""
+of segments, the index, the account of uses, a mask rule, and spans and metrics over OTLP to a process that drops
+them, of the routine allows one in a hundred, the default; and the same with every span exported, and every record as
+a log record too. The checks lack the attribute that the mask rule names, so nothing is masked, but every decision is
+looked through. Shadow policies are off: they are another decision, which costs what a decision costs. All decisions
+are buffered allows. The servers take turns in every run. Each turn begins with half as many calls that do not count,
+so that index, export and the rest are at work beside those that do, and ends when what they left behind is done. In a
+closed loop each caller asks again as soon as it is answered, so that 64 of them wait above all for one another: p50
+is then what a decision costs of the processor. *Paced*, 64 connections ask sixteen times a second each, about a
+thousand a second in all: p50 is what a decision takes. Generator and servers share the machine. Processor time is
+that of whole turns with 64 callers: of the event loop's thread, of all other threads of the process, which share its
+interpreter, and of its child processes."""
 
 OFF, ON, EVERY = "evidence off", "evidence on", "on, all exported"
 _BAR_P50 = 1.15
@@ -62,7 +66,8 @@ def run(scale: Scale, folder: Path) -> Outcome:
         targets = {name: one.target for name, one in running.items()}
         by = generators(checks, first_answer(targets[ON], checks[0]), folder)
         weighed = {name: _weighed(name, drive, servers, smoke=scale.smoke) for name, drive in by.items()}
-        measured = in_turns(scale, targets, weighed)
+        in_loops = in_turns(scale, targets, weighed)
+        measured = [*in_loops, *_paced(scale, running, checks[0], folder)]
         weights = _weights(running)
     return Outcome(
         workload="evidence",
@@ -70,7 +75,7 @@ def run(scale: Scale, folder: Path) -> Outcome:
         how=HOW,
         rows=[*(row for one in measured for row in rows_beside(one, OFF)), *_costs(servers), *weights],
         budgets=[_budget(one) for one in measured],
-        notes=_notes(places, calls_of_each(scale, measured), collector),
+        notes=_notes(places, calls_of_each(scale, in_loops), collector),
         smoke=scale.smoke,
     )
 
@@ -81,6 +86,19 @@ def _server(name: str, place: Path, collector: Sink) -> AbstractContextManager[S
     if name == ON:
         return sidecar(place, otlp_endpoint=collector.endpoint, journal=_JOURNAL)
     return sidecar(place, otlp_endpoint=collector.endpoint, sample_ratio=1.0, logs=True, journal=_JOURNAL)
+
+
+def _paced(scale: Scale, running: Mapping[str, Sidecar], check: pb.CheckRequest, folder: Path) -> list[Measured]:
+    """Return what h2load found, if it is there, when nothing queues."""
+    if not h2load.available():
+        return []
+    rounds: dict[str, list[Sample]] = {name: [] for name in running}
+    allow = first_answer(running[ON].target, check)
+    for _ in range(scale.runs):
+        for name, one in running.items():
+            rounds[name].append(h2load.pace(one.target, check, allow, CONCURRENT, PACE_S, scale.paced_turns, folder))
+            one.await_quiet(smoke=scale.smoke)
+    return [Measured("h2load, paced", CONCURRENT, {name: by_figure(some) for name, some in rounds.items()})]
 
 
 def _weighed(name: str, drive: Generator, servers: Mapping[str, Server], *, smoke: bool) -> Generator:

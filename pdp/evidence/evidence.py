@@ -20,8 +20,8 @@ from pdp.evidence.archive.archive import Archive
 from pdp.evidence.archive.retention import Retention
 from pdp.evidence.index.record_index import RecordIndex
 from pdp.evidence.journal.disk import Disk
-from pdp.evidence.journal.journal import Journal, JournalStatus, Ledgers
-from pdp.evidence.line.log_line import decision_log_line
+from pdp.evidence.journal.journal import Journal, JournalStatus
+from pdp.evidence.journal.ledger import Ledgers
 from pdp.evidence.line.masking import MASKING_KEY_MADE, Masking, MaskRule
 from pdp.evidence.record import (
     COUNTS_NO_USE,
@@ -33,8 +33,10 @@ from pdp.evidence.record import (
     LifecycleRecord,
 )
 from pdp.evidence.telemetry.alarms import Alarms
-from pdp.evidence.telemetry.due import Due
+from pdp.evidence.telemetry.decision_lines import DecisionLines
+from pdp.evidence.telemetry.export import Export
 from pdp.evidence.telemetry.export_cursor import read_cursor
+from pdp.evidence.telemetry.exporter import ExportSettings
 from pdp.evidence.telemetry.metrics import (
     Gauges,
     Metrics,
@@ -44,12 +46,9 @@ from pdp.evidence.telemetry.metrics import (
     Sources,
     otlp_metrics,
 )
-from pdp.evidence.telemetry.otlp import LOGS, SPANS, OtlpSignal
-from pdp.evidence.telemetry.otlp_logs import LogMaker
-from pdp.evidence.telemetry.outbox import Outbox
-from pdp.evidence.telemetry.spans import SpanMaker
+from pdp.evidence.telemetry.spans import SpanMaker, SpanSignal
 from pdp.evidence.telemetry.tally import Tally
-from pdp.evidence.telemetry.telemetry import Signal, SpanSignal, Telemetry, TelemetryStatus
+from pdp.evidence.telemetry.telemetry import TelemetryStatus
 from pdp.evidence.trouble import BufferFullError
 from pdp.evidence.usage.usage import Restored, UseLedger
 from pdp.evidence.usage.usage_book import UsageBook
@@ -81,7 +80,8 @@ class EvidenceSettings(Struct, frozen=True, kw_only=True):
     otlp_insecure: bool = False
     logs: bool = False
     """Export records as log records too."""
-    max_span_backlog: int = 16_384
+    max_backlog: int = 1_000_000
+    """Records of the journal that the export may be behind before it gives routine allows up."""
     resource_ids: bool = False
     """Put ids of protected resources on spans."""
     prometheus_host: str = "127.0.0.1"
@@ -109,18 +109,17 @@ class Evidence:
     ) -> None:
         """Wire the parts; nothing is opened before `start`.
 
-        `exporter` replaces the OTLP one of the settings. `decision_log` gets a line per decision, on the writer thread.
+        `exporter` replaces the OTLP one of the settings. `decision_log` gets a line per decision, on its own thread.
         """
         self._settings = settings
         self._gauges = gauges
-        self._exporter = exporter
-        self._decision_log = decision_log
+        self._lines = None if decision_log is None else DecisionLines(decision_log)
         self._resource = Resource.create(dict(settings.resource_attributes))
         self._ledger = UseLedger()
         self.usage = UsageBook()
         """What was used; see there for which thread may ask."""
-        exports = exporter is not None or bool(settings.otlp_endpoint)
-        self._outbox = Outbox(Due(settings.logs), most=settings.max_span_backlog) if exports else None
+        self.export = self._make_export(exporter)
+        """Exports what is on record; None: there is no collector."""
         self.index = RecordIndex()
         """Finds records; see there for which thread may ask."""
         self._masking = Masking(settings.mask) if settings.mask else None
@@ -131,7 +130,6 @@ class Evidence:
         self._journal = self._make_journal(disk)
         self._tally = Tally(time.time_ns())
         self._alarms = Alarms()
-        self._telemetry: Telemetry | None = None
         self._endpoint: PrometheusEndpoint | None = None
         self._metrics: Metrics | None = None
 
@@ -141,7 +139,8 @@ class Evidence:
         Raises what `Journal.open` raises, MaskingKeyError, and OSError if the Prometheus port is taken, or if a
         certificate for the collector cannot be read.
         """
-        self._telemetry = self._make_telemetry()
+        if self.export is not None:
+            self.export.refuse_unreadable()
         key_made = "" if self._masking is None else self._masking.start(self._settings.directory)
         self._journal.open()
         if key_made:
@@ -149,8 +148,10 @@ class Evidence:
         self.usage.start()
         self.index.start()
         self._archive.start()
-        if self._telemetry is not None:
-            self._telemetry.start()
+        if self._lines is not None:
+            self._lines.start()
+        if self.export is not None:
+            self.export.start()
         sources = Sources(
             self._gauges,
             self._journal.status,
@@ -206,7 +207,7 @@ class Evidence:
 
     def telemetry_status(self) -> TelemetryStatus:
         """Return how the export is doing."""
-        return TelemetryStatus() if self._telemetry is None else self._telemetry.status()
+        return TelemetryStatus() if self.export is None else self.export.status()
 
     @property
     def prometheus_port(self) -> int | None:
@@ -221,6 +222,8 @@ class Evidence:
     async def close(self, timeout_s: float = 5.0) -> int:
         """Write what is queued and export what is due, each for at most `timeout_s`; return records given up."""
         lost = await self._journal.close(timeout_s)
+        if self._lines is not None:
+            await asyncio.to_thread(self._lines.close, timeout_s)
         await asyncio.to_thread(self.usage.close)
         await asyncio.to_thread(self.index.close)
         await asyncio.to_thread(self._close_telemetry, timeout_s)
@@ -237,8 +240,8 @@ class Evidence:
         return exported is not None and exported >= sequence
 
     def _close_telemetry(self, timeout_s: float) -> None:
-        if self._telemetry is not None:
-            self._telemetry.close(timeout_s)
+        if self.export is not None:
+            self.export.close(timeout_s)
         if self._endpoint is not None:
             self._endpoint.close()
         if self._metrics is not None:
@@ -259,26 +262,26 @@ class Evidence:
             flush_interval_s=settings.flush_interval_s,
         )
 
-    def _exporting(self) -> Sequence[Outbox]:
-        return () if self._outbox is None else (self._outbox,)
+    def _exporting(self) -> Sequence[Export]:
+        return () if self.export is None else (self.export,)
 
     def _note(self, name: str, attributes: Attributes) -> None:
         self.record_lifecycle(LifecycleRecord(name=name, at=Instant(time.time_ns()), attributes=attributes))
 
-    def _make_telemetry(self) -> Telemetry | None:
-        return None if self._outbox is None else Telemetry(self._outbox, self._signals())
-
-    def _signals(self) -> list[Signal]:
-        settings, exporter = self._settings, self._exporter
+    def _make_export(self, exporter: SpanExporter | None) -> Export | None:
+        settings = self._settings
+        if exporter is None and not settings.otlp_endpoint:
+            return None
+        how = ExportSettings(
+            endpoint=settings.otlp_endpoint,
+            logs=settings.logs,
+            resource=dict(self._resource.attributes),
+            version=settings.version,
+            resource_ids=settings.resource_ids,
+            max_backlog=settings.max_backlog,
+        )
         maker = SpanMaker(self._resource, settings.version, resource_ids=settings.resource_ids)
-        collector = settings.otlp_endpoint
-        signals: list[Signal] = [
-            OtlpSignal(SPANS, collector, maker.request) if exporter is None else SpanSignal(exporter, maker)
-        ]
-        if settings.logs and settings.otlp_endpoint:
-            logs = LogMaker(self._resource.attributes, settings.version, resource_ids=settings.resource_ids)
-            signals.append(OtlpSignal(LOGS, collector, logs.request))
-        return signals
+        return Export(how, () if exporter is None else (SpanSignal(exporter, maker),))
 
     def _readers(self) -> list[MetricReader]:
         settings = self._settings
@@ -293,15 +296,11 @@ class Evidence:
         return readers
 
     def _settled(self, records: Sequence[AnyRecord]) -> None:
-        """Hand records on to whoever builds on them; on the writer thread."""
+        """Hand records on to whoever builds on them."""
         self._tally.count(records)
         self._alarms.hear(records)
-        if self._outbox is not None:
-            self._outbox.offer(records)
-        if self._decision_log is not None:
-            for record in records:
-                if isinstance(record, DecisionRecord):
-                    self._decision_log(decision_log_line(record))
+        if self._lines is not None:
+            self._lines.offer(records)
 
 
 def _is_last(record: DecisionRecord) -> bool:

@@ -6,37 +6,12 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 from sessionpdp.v1 import evidence_pb2 as pb
 
 from pdp.evidence.index import keeper
 from tests.integration.serving import PATIENCE_S, Channels, Running, ServerProcess, as_principal, until, world
-
-
-def keepers_of(parent: int) -> list[int]:
-    """Return the processes that keep an index for a sidecar."""
-    processes = [process for process in Path("/proc").iterdir() if process.name.isdecimal()]
-    wanted = (str(parent), keeper.__name__)
-    return [int(process.name) for process in processes if _parent_and_command(process) == wanted]
-
-
-def _parent_and_command(process: Path) -> tuple[str, str]:
-    try:
-        parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
-        arguments = (process / "cmdline").read_text().split("\0")
-    except OSError:  # it has ended
-        return "", ""
-    return parent, keeper.__name__ if keeper.__name__ in arguments else ""
-
-
-def runs(pid: int) -> bool:
-    """Whether a process is there, and no zombie that nobody has asked for yet."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+from tests.processes import children_of, runs
 
 
 async def found(channels: Channels, kind: pb.RecordKind.ValueType, principal: str = "") -> int:
@@ -69,7 +44,7 @@ async def _asked(server: ServerProcess) -> int:
     await channels.apply(*world())
     await found(channels, pb.RECORD_KIND_CHANGE)
     await channels.close()
-    (pid,) = keepers_of(server.process.pid)
+    (pid,) = children_of(server.process.pid, keeper.__name__)
     return pid
 
 
@@ -84,7 +59,7 @@ async def test_a_sidecar_that_is_killed_leaves_no_process(launch: Callable[..., 
     channels = server.connect()
     changes = await found(channels, pb.RECORD_KIND_CHANGE)
     await channels.close()
-    assert (changes, len(keepers_of(server.process.pid))) == (1, 1)
+    assert (changes, len(children_of(server.process.pid, keeper.__name__))) == (1, 1)
 
 
 async def test_a_sidecar_that_stops_leaves_no_process(launch: Callable[..., ServerProcess]) -> None:

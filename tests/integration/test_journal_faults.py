@@ -129,7 +129,7 @@ async def test_what_a_failed_sync_may_have_lost_is_written_again(story: Story) -
     for name in "bcd":
         story.journal.append(event(name))
     waiting = asyncio.ensure_future(story.durable("e"))
-    await until(lambda: bool(story.journal._writer.unsynced))
+    await until(lambda: bool(story.journal._writer.under_way))
     story.disk.break_()
     with pytest.raises(EvidenceUnavailableError):
         await waiting
@@ -229,7 +229,7 @@ async def test_durable_records_that_arrive_during_a_sync_share_the_next(story: S
     """Group commit: the slower the disk, the larger the groups."""
     story.disk.stall()
     first = asyncio.ensure_future(story.durable("first"))
-    await until(lambda: bool(story.journal._writer.unsynced))
+    await until(lambda: bool(story.journal._writer.under_way))
     others = [asyncio.ensure_future(story.durable(str(number))) for number in range(5)]
     await asyncio.sleep(0)
     story.disk.mend()

@@ -130,8 +130,7 @@ def test_the_head_is_signed_with_each_seal(tmp_path: Path) -> None:
     for segment in (FIRST, SECOND):
         (tmp_path / f"{segment}.seal").unlink()
     archive = Archive(compressed=False, wall=lambda: NOW)
-    archive.resume(tmp_path)
-    archive.counted(5)
+    archive.resume(tmp_path, 5)
     (tmp_path / f"{SECOND}.seal").mkdir()
     archive.close()
     (tmp_path / f"{SECOND}.seal").rmdir()
@@ -145,10 +144,9 @@ def test_the_head_is_signed_while_no_segment_can_be_sealed(tmp_path: Path) -> No
     for name in (HEAD, f"{FIRST}.seal", f"{SECOND}.seal"):
         (tmp_path / name).unlink(missing_ok=True)
     archive = Archive(compressed=False, wall=lambda: NOW)
-    archive.resume(tmp_path)
-    archive.counted(3)
+    archive.resume(tmp_path, 3)
     (tmp_path / f"{FIRST}.seal").mkdir()
-    archive.counted(4)
+    archive.written((), 4)
     archive.close()
     (tmp_path / f"{FIRST}.seal").rmdir()
     assert verified(tmp_path).sealed_until == 4
@@ -163,7 +161,7 @@ def test_the_head_is_signed_between_segments_that_are_compressed(
     archive, heads, compressed = Archive(wall=lambda: NOW), list[int](), Event()
 
     def compress(_: Path, __: Callable[[], bool]) -> bool:
-        archive.counted(5)
+        archive.written((), 5)
         signed = read_seal(tmp_path / HEAD)
         heads.append(0 if signed is None else signed.seal.last)
         if len(heads) > 1:
@@ -171,8 +169,7 @@ def test_the_head_is_signed_between_segments_that_are_compressed(
         return True
 
     monkeypatch.setattr(archiving, "compress", compress)
-    archive.resume(tmp_path)
-    archive.counted(4)
+    archive.resume(tmp_path, 4)
     archive.start()
     compressed.wait()
     archive.close()

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import grpc
 import pytest
-from opentelemetry.sdk.resources import Resource
 from sessionpdp.v1 import decision_pb2 as pb
 
+from pdp.evidence.line.record_json import document_of
 from pdp.evidence.telemetry.export_cursor import read_cursor
 from pdp.evidence.telemetry.otlp import SPANS, OtlpSignal
-from pdp.evidence.telemetry.spans import SpanMaker
-from pdp.evidence.telemetry.telemetry import Away, Refused, Taken
-from pdp.evidence.telemetry.told import told_by_record
+from pdp.evidence.telemetry.otlp_spans import SpanRequests
+from pdp.evidence.telemetry.signals import Away, Refused, Taken
 from tests.certificates import Authority
 from tests.integration.collector import Collector
 from tests.integration.serving import PATIENCE_S, Channels, ServerProcess, check, session, until, world
@@ -120,8 +119,8 @@ def test_a_code_that_concerns_all_records_is_an_outage_and_no_record_is_given_up
     """Only what speaks of the very records is final: a proxy says UNKNOWN or INTERNAL for any fault of its own."""
     collector.back()
     collector.code = code
-    signal = OtlpSignal(SPANS, collector.endpoint, SpanMaker(Resource({})).request)
-    answer = signal.export([told_by_record(denial("1"))])
+    signal = OtlpSignal(SPANS, collector.endpoint, SpanRequests({}).request)
+    answer = signal.export([document_of(denial("1"))])
     signal.shutdown()
     why = f"{code.name}: {'not' + chr(10) + 'now'!a}"
     assert answer == (Refused(why) if code.name in FINAL else Away(why))
@@ -144,8 +143,8 @@ def test_the_environment_names_headers_and_certificates(
         "COMPRESSION": "gzip",
     }.items():
         monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", value)
-    signal = OtlpSignal(SPANS, f"https://localhost:{collector.port}", SpanMaker(Resource({})).request)
-    answer = signal.export([told_by_record(denial("1"))])
+    signal = OtlpSignal(SPANS, f"https://localhost:{collector.port}", SpanRequests({}).request)
+    answer = signal.export([document_of(denial("1"))])
     signal.shutdown()
     assert (answer, collector.metadata["x-team"], collector.decisions()) == (Taken(), "payments", {"1"})
 

@@ -272,6 +272,19 @@ async def test_spans_go_to_otlp_endpoint(serve: Serve) -> None:
         assert span.trace_id.hex() == decision.trace_id
 
 
+@pytest.mark.parametrize(("most", "some_are"), [(5, True), (1_000, False)])
+async def test_routine_allows_beyond_max_backlog_are_given_up(serve: Serve, most: int, some_are: bool) -> None:
+    """The collector is away, and the loss is counted."""
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    server = await serve(changes={"telemetry": Telemetry(otlp_endpoint=endpoint, sample_ratio=1.0, max_backlog=most)})
+    status = server.sidecar.evidence.telemetry_status
+    async with asyncio.timeout(PATIENCE_S):
+        while status().lost == 0 and (some_are or status().failures < 2):
+            await server.check()
+            await asyncio.sleep(0.01)
+    assert bool(status().lost) == some_are
+
+
 @asynccontextmanager
 async def spans_of(serve: Serve, telemetry: Telemetry) -> AsyncIterator[tuple[Running, Callable[[], list[str]]]]:
     """Serve, and yield what tells the decisions that have spans."""
@@ -325,8 +338,14 @@ async def test_each_decision_is_a_log_line_with_decision_log(
     """On standard output."""
     server = await serve(changes={"decision_log": wanted})
     decision = (await server.decisions.Check(check(), timeout=PATIENCE_S)).decision
-    await until(lambda: server.sidecar.evidence.status().held == 0)
-    assert (decision.decision_id in capsys.readouterr().out) == wanted
+    said: list[str] = []
+
+    def is_said() -> bool:
+        said.append(capsys.readouterr().out)
+        return decision.decision_id in "".join(said)
+
+    await until(is_said if wanted else lambda: server.sidecar.evidence.status().held == 0)
+    assert is_said() == wanted
 
 
 async def test_settings_that_are_changed_later_change_nothing(serve: Serve, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""A span or log record is the same whether its record was in memory or was read back from the journal."""
+"""A span or log record says what its record says, though it is told from the line alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
 
 from pdp.core.decide import decide, refuse
+from pdp.core.decision import Allow
 from pdp.core.model import (
     AnyFact,
     Approval,
@@ -33,7 +35,7 @@ from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot
 from pdp.evidence.line.chain import GENESIS, line_of
-from pdp.evidence.line.record_json import body_of
+from pdp.evidence.line.record_json import body_of, document_of
 from pdp.evidence.record import (
     AdministrationOutcome,
     AdministrationRecord,
@@ -45,13 +47,15 @@ from pdp.evidence.record import (
 )
 from pdp.evidence.telemetry.due import Due, Head, has_span
 from pdp.evidence.telemetry.otlp_logs import LogMaker
+from pdp.evidence.telemetry.otlp_spans import SpanRequests
 from pdp.evidence.telemetry.spans import SpanMaker
-from pdp.evidence.telemetry.told import told_by_line, told_by_record
+from pdp.evidence.telemetry.told import told_by_line
 from pdp.evidence.trace import TraceContext
 
 NOW = Instant(1_772_355_600_000_000_000)
 LATER = Instant(NOW + 3_600_000_000_000)
 SPANS = SpanMaker(Resource({"service.name": "pdp"}), "1", resource_ids=True)
+REQUESTS = SpanRequests({"service.name": "pdp"}, "1", resource_ids=True)
 LOGS = LogMaker({"service.name": "pdp"}, "1", resource_ids=True)
 ACTIONS, RESOURCES = ActionScope(["**"]), ResourceScope(["db:**"])
 
@@ -162,7 +166,7 @@ def line(record: AnyRecord) -> bytes:
 @given(records)
 def test_a_span_of_a_record_and_of_its_line_are_equal(record: AnyRecord) -> None:
     """Whatever the record; or neither has one."""
-    span, again = SPANS.span(told_by_record(record)), SPANS.span(told_by_line(line(record)))
+    span, again = SPANS.span(document_of(record)), SPANS.span(told_by_line(line(record)))
     assert (span is not None) == has_span(record)
     assert (None if span is None else span.to_json()) == (None if again is None else again.to_json())
     if span is not None and again is not None:
@@ -171,15 +175,22 @@ def test_a_span_of_a_record_and_of_its_line_are_equal(record: AnyRecord) -> None
         assert (span.context, span.parent) == (again.context, again.parent)
 
 
+@given(st.lists(records, max_size=5))
+def test_spans_on_the_wire_are_those_that_the_sdk_would_send(some: list[AnyRecord]) -> None:
+    """There are two ways to make them, and one account of what they are."""
+    told = [told_by_line(line(record)) for record in some]
+    assert REQUESTS.request(told) == encode_spans(SPANS.spans(told))
+
+
 @given(records)
 def test_a_log_record_of_a_record_and_of_its_line_are_equal(record: AnyRecord) -> None:
     """Byte for byte."""
-    assert LOGS.request([told_by_record(record)]) == LOGS.request([told_by_line(line(record))])
+    assert LOGS.request([document_of(record)]) == LOGS.request([told_by_line(line(record))])
 
 
 @given(record=records, logs=st.booleans())
-def test_a_line_must_be_exported_exactly_if_its_record_must(record: AnyRecord, *, logs: bool) -> None:
-    """Else something would be lost that gave way in memory, or be sent that never was due."""
-    due = Due(logs)
+def test_a_line_is_due_exactly_if_its_record_has_a_span_or_is_logged(record: AnyRecord, *, logs: bool) -> None:
+    """Else something would be sent that never was due, or be left out."""
     head = msgspec.json.decode(line(record), type=Head)
-    assert due.must_line(head) == (due.takes(record) and due.must(record))
+    routine = isinstance(record, DecisionRecord) and isinstance(record.decision, Allow) and not record.decision.durable
+    assert (Due(logs).takes(head), Due(logs).must(head)) == (logs or has_span(record), not routine)

@@ -29,9 +29,7 @@ from pdp.evidence.telemetry.telemetry import TelemetryStatus
 from pdp.evidence.trace import TraceContext
 
 NOW = Instant(1_772_355_600_000_000_000)
-STATUS = JournalStatus(
-    healthy=True, error="", held=5, lag_s=0.25, unsynced_bytes=0, sequence=9, last_sync_s=0.001, errors=2, lost=0
-)
+STATUS = JournalStatus(healthy=True, error="", held=5, lag_s=0.25, sequence=9, last_sync_s=0.001, errors=2, lost=0)
 TELEMETRY = TelemetryStatus(exported=11, lost=7, failures=3, behind=6)
 SOURCES = Sources(Gauges(lambda: 42, lambda: 1.5, lambda: 3), lambda: STATUS, lambda: TELEMETRY, lambda: 4, lambda: 7)
 RESOURCE = Resource({"service.name": "pdp"})

@@ -32,10 +32,10 @@ from pdp.core.reasons import Code
 from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot
 from pdp.evidence.line.log_line import decision_log_line
+from pdp.evidence.line.record_json import document_of
 from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord, LifecycleRecord
 from pdp.evidence.telemetry.due import has_span
 from pdp.evidence.telemetry.spans import SpanMaker
-from pdp.evidence.telemetry.told import told_by_record
 from pdp.evidence.trace import TraceContext, parse_traceparent
 
 NOW = Instant(1_772_355_600_000_000_000)
@@ -79,7 +79,7 @@ def record(*more: AnyFact, trace: TraceContext = OWN, request: Request = REQUEST
 
 def span_of(value: AnyRecord, maker: SpanMaker = MAKER) -> ReadableSpan:
     """Return the span of a record that has one."""
-    span = maker.span(told_by_record(value))
+    span = maker.span(document_of(value))
     assert span is not None
     return span
 

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from pdp.core.decide import refuse
-from pdp.core.model import Instant, Request
-from pdp.core.reasons import Code
-from pdp.core.snapshot import Snapshot
 from pdp.evidence.line.chain import GENESIS, line_of
 from pdp.evidence.line.record_json import DecisionJson, Document, body_of
-from pdp.evidence.record import DecisionRecord
+from pdp.evidence.telemetry import backlog
+from pdp.evidence.telemetry.backlog import Backlog, Progress
 from pdp.evidence.telemetry.due import Due
-from pdp.evidence.telemetry.export_cursor import FILE
-from pdp.evidence.telemetry.outbox import Outbox
-from pdp.evidence.telemetry.telemetry import Answer, Away, Refused, Taken, Telemetry
-from pdp.evidence.trace import Ids
+from pdp.evidence.telemetry.export_cursor import read_cursor
+from pdp.evidence.telemetry.signals import Answer, Away, Refused, Taken
+from pdp.evidence.telemetry.telemetry import Report, Telemetry
+from tests.unit.test_evidence_backlog import Writing, allow, denial
 
-NOW = Instant(1_772_355_600_000_000_000)
-IDS = Ids()
 PATIENCE_S = 30.0
 
 
@@ -43,7 +38,7 @@ class Collector:
         self.arrived = threading.Semaphore(0)
         self.attempted = threading.Semaphore(0)
 
-    def export(self, told: Iterable[Document]) -> Answer:
+    def export(self, told: Sequence[Document]) -> Answer:
         """Take the records, or do what was told."""
         names = [document.decision_id for document in told if isinstance(document, DecisionJson)]
         self.attempted.release()
@@ -76,65 +71,65 @@ class Collector:
             assert self.arrived.acquire(timeout=PATIENCE_S)
 
 
-def denial(name: str) -> DecisionRecord:
-    """Return the record of a deny, which is always exported."""
-    return DecisionRecord(
-        decision_id=name, trace=IDS.child(None), method="Check", request=Request("a", "b", "c:d"),
-        decision=refuse(Code.STATE_STALE, "no news", Snapshot(), NOW), started_at=NOW, ended_at=NOW,
-    )  # fmt: skip
-
-
 class Exporting:
     """Telemetry over a journal, with no patience between retries."""
 
-    def __init__(self, directory: Path, *, journal_end: int = 0) -> None:
+    def __init__(self, directory: Path) -> None:
         self.collector, self.other = Collector(), Collector()
-        self.outbox = Outbox(Due(logs=False))
-        self.outbox.resume(directory)
-        self.outbox.counted(journal_end)
+        self.journal = Writing(directory)
+        self.reports: list[Report] = []
         signals = [self.collector, self.other]
-        self.telemetry = Telemetry(self.outbox, signals, linger_s=0.001, first_backoff_s=0.001)
+        due = Backlog(directory, Due(logs=False), Progress(0), most=4)
+        self.telemetry = Telemetry(due, signals, self.reports.append, linger_s=0.001, first_backoff_s=0.001)
+        self.thread = threading.Thread(target=self.telemetry.run, daemon=True)
 
-    def offer(self, *names: str) -> None:
-        """Offer denials."""
-        self.outbox.offer([denial(name) for name in names])
+    def write(self, *names: str) -> None:
+        """Record denials."""
+        self.journal.write(*map(denial, names))
+        self.telemetry.counted(self.journal.end)
+
+    def close(self, timeout_s: float = PATIENCE_S) -> Report:
+        """Export what is due, and return what was done over all."""
+        assert self.telemetry.close(timeout_s)
+        self.thread.join(PATIENCE_S)
+        return self.reports[-1] if self.reports else Report(Progress(0))
 
 
 @pytest.fixture
 def exporting(tmp_path: Path) -> Iterator[Exporting]:
     """Return telemetry that runs."""
     running = Exporting(tmp_path)
-    running.telemetry.start()
+    running.thread.start()
     yield running
     running.collector.hanging.set()
-    running.telemetry.close(0.1)
+    running.close(0.1)
 
 
 def test_records_arrive_in_order_by_every_signal(exporting: Exporting) -> None:
     """What was offered is exported, and counted."""
-    exporting.offer("1", "2")
-    exporting.offer("3")
+    exporting.write("1", "2")
+    exporting.write("3")
     exporting.other.await_records(3)
     assert (exporting.collector.names, exporting.other.names) == (["1", "2", "3"], ["1", "2", "3"])
-    assert exporting.telemetry.close(PATIENCE_S) == 0
-    assert exporting.telemetry.status().exported == 3
+    report = exporting.close()
+    assert (report.exported, report.progress) == (3, Progress(3))
 
 
 def test_records_wait_for_a_collector_that_is_away(exporting: Exporting) -> None:
     """They are retried, in order; each failed attempt is counted."""
     exporting.collector.away = True
-    exporting.offer("1", "2")
+    exporting.write("1", "2")
     exporting.collector.await_attempts(3)
     exporting.collector.away = False
     exporting.collector.await_records(2)
     assert exporting.collector.names == ["1", "2"]
-    assert exporting.telemetry.status().failures >= 2
+    assert exporting.close().failures >= 2
 
 
 def test_what_one_signal_has_acknowledged_is_not_sent_again_for_another(exporting: Exporting) -> None:
     """A collector without a pipeline for logs gets each span once."""
     exporting.other.away = True
-    exporting.offer("1", "2")
+    exporting.write("1", "2")
     exporting.other.await_attempts(4)
     assert exporting.collector.names == ["1", "2"]
     exporting.other.away = False
@@ -146,7 +141,7 @@ def test_what_is_too_much_at_once_is_sent_in_parts(exporting: Exporting) -> None
     """Collectors bound the size of a message."""
     exporting.collector.most = 3
     names = [str(number) for number in range(20)]
-    exporting.offer(*names)
+    exporting.write(*names)
     exporting.collector.await_records(20)
     assert exporting.collector.names == names
 
@@ -154,9 +149,9 @@ def test_what_is_too_much_at_once_is_sent_in_parts(exporting: Exporting) -> None
 def test_a_record_at_which_the_exporter_fails_holds_up_no_other(exporting: Exporting) -> None:
     """It is given up, counted, and said."""
     exporting.collector.poison = "2"
-    exporting.offer("1", "2", "3")
+    exporting.write("1", "2", "3")
     exporting.collector.await_records(2)
-    assert (exporting.collector.names, exporting.telemetry.status().lost) == (["1", "3"], 1)
+    assert (exporting.collector.names, exporting.close().progress.lost) == (["1", "3"], 1)
 
 
 def test_a_record_that_is_refused_for_good_holds_up_no_other(
@@ -165,11 +160,11 @@ def test_a_record_that_is_refused_for_good_holds_up_no_other(
     """It is found by halving, without a pause, given up, counted, and said once; no other is lost."""
     exporting.collector.unwanted = "300"
     names = [str(number) for number in range(500)]
-    exporting.offer(*names)
+    exporting.write(*names)
     exporting.collector.await_records(499)
     exporting.other.await_records(500)
     names.remove("300")
-    assert (exporting.collector.names, exporting.telemetry.close(PATIENCE_S)) == (names, 1)
+    assert (exporting.collector.names, exporting.close().progress.lost) == (names, 1)
     assert sum("unwanted" in message for message in caplog.messages) == 1
 
 
@@ -178,61 +173,77 @@ def test_what_a_collector_rejects_is_counted_and_said_once(
 ) -> None:
     """It is acknowledged, so nothing else would tell; never more than were sent, whatever it claims."""
     exporting.collector.rejected = 1_000
-    exporting.offer("1", "2")
+    exporting.write("1", "2")
     exporting.other.await_records(2)
-    exporting.offer("3")
+    exporting.write("3")
     exporting.other.await_records(1)
     exporting.collector.rejected = -5
-    exporting.offer("4")
+    exporting.write("4")
     exporting.other.await_records(1)
-    assert exporting.telemetry.close(PATIENCE_S) == 3
+    assert exporting.close().progress.lost == 3
     assert sum("some spans are lost to the collector" in message for message in caplog.messages) == 1
 
 
 def test_closing_exports_what_is_queued(exporting: Exporting) -> None:
     """The last records of a process are as good as the others."""
-    exporting.offer("1", "2")
-    assert exporting.telemetry.close(PATIENCE_S) == 0
+    exporting.write("1", "2")
+    exporting.close()
     assert exporting.collector.names == ["1", "2"]
 
 
 def test_closing_gives_up_on_a_collector_that_is_away(exporting: Exporting) -> None:
     """What must arrive is not lost by that: the next start has it in the journal."""
     exporting.collector.away = True
-    exporting.offer("1", "2")
+    exporting.write("1", "2")
     exporting.collector.await_attempts(1)
-    assert exporting.telemetry.close(0.05) == 0
-    assert not exporting.telemetry._thread.is_alive()
+    assert exporting.close(0.05).progress == Progress(0)
 
 
 def test_closing_does_not_wait_for_a_collector_that_hangs(exporting: Exporting) -> None:
     """Shutting the exporter down interrupts it."""
     exporting.collector.hanging.clear()
-    exporting.offer("1")
+    exporting.write("1")
     exporting.collector.await_attempts(1)
-    exporting.telemetry.close(0.05)
-    assert not exporting.telemetry._thread.is_alive()
+    exporting.close(0.05)
+    assert not exporting.thread.is_alive()
 
 
-def test_closing_what_was_never_started_is_no_error(tmp_path: Path) -> None:
-    """As when the journal could not be opened."""
-    assert Exporting(tmp_path).telemetry.close(0.05) == 0
+def test_the_cursor_is_on_disk_at_the_end(exporting: Exporting, tmp_path: Path) -> None:
+    """Nothing is repeated by the next start."""
+    exporting.write("1", "2")
+    exporting.close()
+    assert read_cursor(tmp_path) == 2
+
+
+def test_what_is_too_far_behind_is_reported_during_an_outage(exporting: Exporting) -> None:
+    """Not only when it is over."""
+    exporting.collector.away = True
+    exporting.write("1")
+    exporting.collector.await_attempts(1)
+    exporting.journal.write(*(allow(str(number)) for number in range(10)))
+    exporting.telemetry.counted(exporting.journal.end)
+    exporting.collector.await_attempts(20)
+    lost = exporting.reports[-1].progress.lost
+    exporting.collector.away = False
+    assert (lost, exporting.close().progress.lost) == (6, 6)
+    assert exporting.collector.names == ["1", "6", "7", "8", "9"]
 
 
 def test_a_journal_that_cannot_be_read_is_said_once_and_tried_again(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The export goes on when it can be."""
+    monkeypatch.setattr(backlog, "_MOST_TRIES", 1_000_000)
     segment = tmp_path / f"{1:020d}.jsonl"
+    exporting = Exporting(tmp_path)
     segment.write_bytes(b"damage\n")
-    (tmp_path / FILE).write_text("0\n")
-    exporting = Exporting(tmp_path, journal_end=1)
-    exporting.telemetry.start()
+    exporting.thread.start()
+    exporting.telemetry.counted(1)
     while "cannot be read" not in caplog.text:
         threading.Event().wait(0.001)
     line, _ = line_of(body_of(denial("1")), 1, GENESIS)
     segment.write_bytes(line)
     exporting.collector.await_records(1)
-    exporting.telemetry.close(PATIENCE_S)
+    exporting.close()
     assert exporting.collector.names == ["1"]
     assert sum("cannot be read" in message for message in caplog.messages) == 1

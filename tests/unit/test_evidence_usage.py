@@ -31,7 +31,7 @@ from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import DecisionRecord
 from pdp.evidence.trace import TraceContext
 from pdp.evidence.trouble import JournalDamagedError
-from pdp.evidence.usage.usage import UseLedger, restore_uses
+from pdp.evidence.usage.usage import UseLedger, keep_checkpoint, restore_uses
 
 NOW = Instant(1_772_355_600_000_000_000)
 LATER = Instant(NOW + 3_600_000_000_000)
@@ -156,10 +156,8 @@ def test_an_unfinished_checkpoint_is_made_again(tmp_path: Path, content: bytes) 
 def test_a_checkpoint_of_only_some_records_is_made_again(tmp_path: Path) -> None:
     """A crash came before the seal, the segment went on, and then the disk was full."""
     write(tmp_path, allow(1))
-    ledger, segment = UseLedger(), segments_of(tmp_path)[0]
-    ledger.resume(tmp_path)
-    ledger.counted(1)
-    ledger.seal(segment)
+    segment = segments_of(tmp_path)[0]
+    keep_checkpoint(segment, 1)
     log = SegmentLog(tmp_path, LocalDisk(), 1 << 20, ChainEnd(1, segment=segment, size=segment.stat().st_size))
     log.write([body_of(allow(2))])
     log.close()
@@ -186,7 +184,7 @@ def test_a_damaged_line_stops_the_restore(tmp_path: Path) -> None:
 
 
 async def test_uses_survive_restarts_of_a_rotating_journal(tmp_path: Path) -> None:
-    """The ledger's own checkpoints, and those made at start, agree with what was written."""
+    """Those of segments without a checkpoint, and those told by one, agree with what was written."""
     written = 0
     for _ in range(4):
         ledger = UseLedger()

@@ -55,9 +55,8 @@ def opened() -> Iterator[Callable[[Path], UsageBook]]:
 
     def open_(directory: Path) -> UsageBook:
         books.append(UsageBook())
-        books[-1].resume(directory)
         lines = sum(segment.read_bytes().count(b"\n") for segment in directory.glob("*.jsonl"))
-        books[-1].counted(lines)
+        books[-1].resume(directory, lines)
         return books[-1]
 
     yield open_

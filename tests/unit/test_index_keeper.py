@@ -17,7 +17,9 @@ from typing import IO, Any, cast
 import pytest
 
 from pdp.evidence.apart import command
-from pdp.evidence.index import keeper, keeper_process, keeping, record_index
+from pdp.evidence.following import follower_process, supervisor
+from pdp.evidence.following.follower_process import FollowerProcess
+from pdp.evidence.index import keeper, record_index
 from pdp.evidence.index.filling import standing
 from pdp.evidence.index.index_file import FILE
 from pdp.evidence.index.record_index import RecordIndex
@@ -33,8 +35,7 @@ PATIENCE_S = 20.0
 def index(tmp_path: Path) -> Iterator[RecordIndex]:
     """Return the index of a journal of two records."""
     made = RecordIndex()
-    made.resume(journal(tmp_path, [decision(1)], [decision(2)]))
-    made.counted(2)
+    made.resume(journal(tmp_path, [decision(1)], [decision(2)]), 2)
     made.start()
     yield made
     made.close()
@@ -84,8 +85,7 @@ def test_without_records_there_is_no_process() -> None:
 def test_how_far_it_is_behind_is_known(tmp_path: Path) -> None:
     """Also while there is no process."""
     index = RecordIndex()
-    index.resume(tmp_path)
-    index.counted(5)
+    index.resume(tmp_path, 5)
     assert index.behind == 5
 
 
@@ -95,7 +95,7 @@ def test_a_process_that_is_killed_is_started_again(tmp_path: Path, index: Record
     first = keeper_of(index)
     os.kill(first, signal.SIGKILL)
     journal(tmp_path, [decision(3)])
-    index.counted(3)
+    index.written((), 3)
     assert found(index) == [1, 2, 3]
     until(lambda: index.behind == 0)
     assert keeper_of(index) != first
@@ -113,7 +113,7 @@ def test_closing_leaves_no_process(index: RecordIndex) -> None:
 
 def test_a_process_that_hangs_is_ended_all_the_same(index: RecordIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """Closing takes no longer than it may."""
-    monkeypatch.setattr(keeper_process, "_ENDS_WITHIN_S", 0.01)
+    monkeypatch.setattr(follower_process, "_ENDS_WITHIN_S", 0.01)
     found(index)
     pid = keeper_of(index)
     os.kill(pid, signal.SIGSTOP)
@@ -131,7 +131,7 @@ def test_what_is_meant_for_the_sidecar_does_not_end_it(
     pid = keeper_of(index)
     os.kill(pid, sent)
     journal(tmp_path, [decision(3)])
-    index.counted(3)
+    index.written((), 3)
     assert (found(index), index.behind, index.keeper) == ([1, 2, 3], 0, pid)
 
 
@@ -139,10 +139,9 @@ def test_without_a_process_what_is_little_is_found_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is much is refused, which says why."""
-    monkeypatch.setattr(keeper_process, "command", lambda *_: [str(tmp_path / "no such program")])
+    monkeypatch.setattr(supervisor, "command", lambda *_: [str(tmp_path / "no such program")])
     index = RecordIndex()
-    index.resume(journal(tmp_path, [decision(1)], [decision(2)]))
-    index.counted(2)
+    index.resume(journal(tmp_path, [decision(1)], [decision(2)]), 2)
     index.start()
     told = found(index)
     monkeypatch.setattr(record_index, "_LITTLE", 1)
@@ -157,18 +156,16 @@ def test_a_process_that_ends_by_itself_is_said_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With its last words, once, however often it does."""
-    monkeypatch.setattr(keeper_process, "command", lambda *_: [sys.executable, "-c", "raise SystemExit('out of ink')"])
-    launched: list[Path] = []
-    process = keeper_process.KeeperProcess
+    monkeypatch.setattr(supervisor, "command", lambda *_: [sys.executable, "-c", "raise SystemExit('out of ink')"])
+    launched: list[FollowerProcess] = []
 
-    def launch(directory: Path, *heard: Any) -> keeper_process.KeeperProcess:
-        launched.append(directory)
-        return process(directory, *heard)
+    def launch(*line_and_heard: Any) -> FollowerProcess:
+        launched.append(FollowerProcess(*line_and_heard))
+        return launched[-1]
 
-    monkeypatch.setattr(keeping, "KeeperProcess", launch)
+    monkeypatch.setattr(supervisor, "FollowerProcess", launch)
     index = RecordIndex()
-    index.resume(journal(tmp_path, [decision(1)]))
-    index.counted(1)
+    index.resume(journal(tmp_path, [decision(1)]), 1)
     index.start()
     assert found(index) == [1]
     until(lambda: len(launched) > 2)
@@ -183,7 +180,7 @@ def test_a_file_that_is_taken_away_is_made_anew(tmp_path: Path, index: RecordInd
     found(index)
     (tmp_path / FILE).unlink()
     journal(tmp_path, [decision(3)])
-    index.counted(3)
+    index.written((), 3)
     assert found(index) == [1, 2, 3]
     until(lambda: records_in(tmp_path / FILE) == [1, 2, 3])
 
@@ -233,7 +230,7 @@ def test_a_process_that_nobody_could_listen_to_is_ended(tmp_path: Path, monkeypa
     monkeypatch.setattr(subprocess, "Popen", kept)
     monkeypatch.setattr(Thread, "start", refuse)
     with pytest.raises(OSError, match="can't start new thread"):
-        keeper_process.KeeperProcess(tmp_path, lambda _: None, lambda: None)
+        FollowerProcess(command(keeper.__name__, str(tmp_path)), lambda _: None, lambda: None)
     assert [process.returncode for process in processes] == [-signal.SIGKILL]
 
 

@@ -18,13 +18,12 @@ from pdp.core.model import FactKind, Instant
 from pdp.evidence.journal.journal import Journal
 from pdp.evidence.journal.segments import segments_of
 from pdp.evidence.line.chain import GENESIS, line_of
-from pdp.evidence.line.record_json import body_of
+from pdp.evidence.line.record_json import body_of, document_of
 from pdp.evidence.record import LAPSES_FOLLOWED, AnyRecord, Lapse, LapseMark, LapseRecord, LifecycleRecord
 from pdp.evidence.telemetry import names
 from pdp.evidence.telemetry.due import has_span
 from pdp.evidence.telemetry.spans import SpanMaker
 from pdp.evidence.telemetry.tally import Tally
-from pdp.evidence.telemetry.told import told_by_record
 from pdp.evidence.trace import TraceContext
 from pdp.evidence.usage.usage import UseLedger, restore_uses
 
@@ -91,7 +90,7 @@ def test_the_schema_knows_everything_that_lapses(what: Lapse) -> None:
 
 def test_its_span_leads_to_the_one_that_wrote_the_fact() -> None:
     """It is a trace of its own, since nobody called."""
-    span = SpanMaker(Resource({"service.name": "pdp"})).span(told_by_record(LAPSE))
+    span = SpanMaker(Resource({"service.name": "pdp"})).span(document_of(LAPSE))
     assert span is not None
     (link,) = span.links
     assert (span.name, span.kind, span.parent) == ("pdp.lapse", SpanKind.INTERNAL, None)
@@ -110,7 +109,7 @@ def test_its_span_leads_to_the_one_that_wrote_the_fact() -> None:
 def test_the_span_of_a_fact_that_was_not_traced_leads_nowhere() -> None:
     """And is exported all the same."""
     untraced = replace(LAPSE, traceparent="")
-    span = SpanMaker(Resource({})).span(told_by_record(untraced))
+    span = SpanMaker(Resource({})).span(document_of(untraced))
     assert span is not None
     assert (has_span(untraced), list(span.links)) == (True, [])
 

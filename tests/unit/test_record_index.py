@@ -72,8 +72,7 @@ def opened() -> Iterator[Open]:
 
     def open_(directory: Path) -> RecordIndex:
         indexes.append(RecordIndex())
-        indexes[-1].resume(directory)
-        indexes[-1].counted(sum(read_segment(segment).count(b"\n") for segment in segments_of(directory)))
+        indexes[-1].resume(directory, sum(read_segment(segment).count(b"\n") for segment in segments_of(directory)))
         indexes[-1].start()
         return indexes[-1]
 
@@ -194,9 +193,9 @@ def test_what_comes_later_is_found_as_soon_as_it_is_on_disk(tmp_path: Path, open
     index = opened(journal(tmp_path, [decision(1)]))
     assert found(index) == [1]
     journal(tmp_path, [decision(2), decision(3)])
-    index.counted(2)
+    index.written((), 2)
     assert found(index) == [1, 2]
-    index.counted(3)
+    index.written((), 3)
     assert found(index) == [1, 2, 3]
 
 
@@ -327,7 +326,7 @@ def test_records_of_removed_segments_are_not_told(tmp_path: Path, opened: Open) 
     at_once = found(index)
     index.close()
     again = opened(tmp_path)
-    again.counted(3)
+    again.written((), 3)
     later = found(again)
     gone = again.record(1)
     assert (at_once, later, gone) == ([3], [3], None)
@@ -350,7 +349,7 @@ def test_a_question_is_refused_rather_than_answered_in_part(
     found(index)
     index.close()
     journal(tmp_path, [decision(2), decision(3)])
-    index.counted(3)
+    index.written((), 3)
     with pytest.raises(IndexUnavailableError, match="the index has 1 of 3 records so far, ask again later"):
         index.page(Query())
 
@@ -366,7 +365,7 @@ def test_a_damaged_journal_is_not_passed_over(tmp_path: Path, opened: Open) -> N
 def test_missing_lines_are_not_passed_over(tmp_path: Path, opened: Open) -> None:
     """The journal has said that they are on disk."""
     index = opened(journal(tmp_path, [decision(1)]))
-    index.counted(2)
+    index.written((), 2)
     with pytest.raises(IndexUnavailableError, match="record 2 is missing"):
         index.page(Query())
 

@@ -43,8 +43,7 @@ class InForce:
 def book(tmp_path: Path) -> Iterator[UsageBook]:
     """Return the book of a journal in which nothing is used."""
     empty = UsageBook()
-    empty.resume(tmp_path)
-    empty.counted(0)
+    empty.resume(tmp_path, 0)
     yield empty
     empty.close()
 

@@ -77,6 +77,7 @@ TAKES_EFFECT = {
     "telemetry.logs": "tests/integration/test_otlp_story.py::"
     "test_every_decision_and_call_is_a_log_record_that_names_its_span",
     "telemetry.required": SETTINGS + "test_what_is_not_exported_is_kept_if_export_is_required",
+    "telemetry.max_backlog": SETTINGS + "test_routine_allows_beyond_max_backlog_are_given_up",
     "telemetry.prometheus_port": SETTINGS + "test_metrics_are_served_on_prometheus_port",
     "reviews.unused_after": REVIEWS + "test_an_entitlement_unused_for_long_is_proposed_for_removal_and_removed",
     "reviews.certify_ahead": REVIEWS + "test_a_certification_is_due_ahead_of_its_end",
@@ -224,6 +225,7 @@ CONTRADICTIONS = {
     "staleness before a heartbeat": "state: {max_staleness: 1s, heartbeat: 2s}",
     "no heartbeat at all": "state: {heartbeat: 0s}",
     "a share above one": "telemetry: {sample_ratio: 1.5}",
+    "a backlog of nothing": "telemetry: {max_backlog: 0}",
     "logs without a collector": "telemetry: {logs: true}",
     "a port that is none": "telemetry: {prometheus_port: 70000}",
     "a negative port": "telemetry: {prometheus_port: -1}",

@@ -1,6 +1,6 @@
 """What becomes of the journal's segments once they are full: sealed, compressed, and one day removed.
 
-Rule 1: the writer's thread only says which segment is full; all else is done by one thread of the archive's own.
+Rule 1: the event loop only says which segment is full; all else is done by one thread of the archive's own.
 Rule 2: each step is whole or not done, and what a crash has kept from being done is done by the next start.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from pdp.core.model import Instant
 from pdp.evidence.archive.compressing import clean_up, compress
 from pdp.evidence.archive.retention import Retention, remove
+from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.journal.segments import is_compressed, is_finished, segments_of
 from pdp.evidence.record import AnyRecord
 from pdp.evidence.seals.notary import Notary
@@ -28,8 +29,8 @@ _EVERY_S = 60.0
 """Between two heads: of records younger than the last one nobody vouches for yet."""
 
 
-class Archive:
-    """A `Ledger` that looks after full segments."""
+class Archive(Ledger):
+    """Looks after full segments."""
 
     def __init__(
         self,
@@ -49,7 +50,6 @@ class Archive:
         self._full: deque[tuple[Path, int]] = deque()
         """Segments to seal, each with its last sequence."""
         self._until = 0
-        self._begun = False
         self._said: dict[str, str] = {}
         """Trouble of which the log knows, by step."""
         self._wake = threading.Event()
@@ -61,27 +61,23 @@ class Archive:
         """The fingerprint of the key that signs; empty until `resume`."""
         return "" if self._notary is None else self._notary.key
 
-    def resume(self, directory: Path) -> None:
-        """Take the journal's key; raises what `Notary` raises."""
-        self._directory, self._notary = directory, Notary(directory)
+    def resume(self, directory: Path, sequence: int) -> None:
+        """Take the journal's key, and see what there is to seal; raises what `Notary` raises.
 
-    def count(self, records: Sequence[AnyRecord]) -> None:
-        """Do nothing: a seal goes by sequences."""
-
-    def counted(self, sequence: int) -> None:
-        """Take note of how far there is something to seal.
-
-        The first time, which is before anything is written, raises JournalDamagedError if records are gone that a seal
-        vouches for, and may raise OSError.
+        Also JournalDamagedError if records are gone that a seal vouches for, and OSError.
         """
-        self._until = sequence
-        if not self._begun and self._notary is not None:
-            self._full.extend(self._notary.begin(sequence, self._now()))
-            self._begun = True
+        self._directory, self._until = directory, sequence
+        notary = Notary(directory)
+        self._full.extend(notary.begin(sequence, self._now()))
+        self._notary = notary
 
-    def seal(self, segment: Path) -> None:
+    def written(self, records: Sequence[AnyRecord], sequence: int) -> None:  # noqa: ARG002  # a seal goes by sequences
+        """Take note of how far there is something to seal."""
+        self._until = sequence
+
+    def seal(self, segment: Path, last: int) -> None:
         """Have a full segment sealed soon."""
-        self._full.append((segment, self._until))
+        self._full.append((segment, last))
         self._wake.set()
 
     def start(self) -> None:
@@ -129,7 +125,7 @@ class Archive:
         clean_up(self._directory)
 
     def _seal(self) -> None:
-        if self._notary is None or not self._begun:
+        if self._notary is None:
             return
         while self._full:
             segment, last = self._full[0]
@@ -142,7 +138,7 @@ class Archive:
             self._sign_head()  # at once: a seal that no head follows can be taken away unseen
 
     def _sign_head(self) -> None:
-        if self._notary is not None and self._begun:
+        if self._notary is not None:
             self._notary.sign_head(self._until, self._now())
 
     def _compress(self) -> None:

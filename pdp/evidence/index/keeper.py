@@ -2,27 +2,23 @@
 
 Rule 1: it reads the journal, never writes to it, and only up to where it is told that the journal is on disk.
 Rule 2: derived: what is lost, damaged or of another journal is made anew.
-Rule 3: it ends with its sidecar, whatever ended that, and not before: its standard input is then at its end.
-Rule 4: it never keeps a processor from those who decide.
 
-It is told a line at a time: `4711`, up to which record the journal is on disk; `damaged 12`, that the file with this
-inode cannot be read. It says the number of the last record that the index has, at once and whenever there are more, or
-why it does not get on.
+It lives as `following.life` says. It is told a line at a time: `4711`, up to which record the journal is on disk;
+`damaged 12`, that the file with this inode cannot be read. It says the number of the last record that the index has, at
+once and whenever there are more, or why it does not get on.
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from pdp.evidence.derived_file import is_damaged, remove
+from pdp.evidence.following.life import LAST_WORK_S, follow, say
 from pdp.evidence.index.filling import fill, forget_what_is_gone, inode_of
 from pdp.evidence.index.index_file import FILE, IndexFile
 from pdp.evidence.index.lines import leads_into
@@ -30,7 +26,6 @@ from pdp.evidence.index.sole_writer import sole_writer
 from pdp.evidence.trouble import JournalDamagedError
 
 DAMAGED = b"damaged"
-_NICENESS = 19
 _LOOK_AGAIN_S = 60.0
 """Between two looks for segments that were removed."""
 _RETRY_S = 5.0
@@ -38,8 +33,6 @@ _ANEW_AFTER_S = 0.5
 """On a disk that damages whatever is written there would be no end to it."""
 _TURN_S = 0.05
 """Between two tries for the lock."""
-_LAST_WORK_S = 1.0
-"""What may take longer once there is nobody to work for is given up: SQLite undoes it."""
 
 
 class Keeper:
@@ -55,8 +48,8 @@ class Keeper:
         self._told = threading.Event()
         self._ending = threading.Event()
 
-    def hear(self, lines: Iterable[bytes]) -> None:
-        """Take in what the sidecar tells, until it tells no more."""
+    def hear(self, lines: Iterable[bytes]) -> float:
+        """Take in what the sidecar tells, until it tells no more; what is given up then SQLite undoes."""
         for line in lines:
             word, _, inode = line.partition(b" ")
             if word == DAMAGED:
@@ -66,6 +59,7 @@ class Keeper:
             self._told.set()
         self._ending.set()
         self._told.set()
+        return LAST_WORK_S
 
     def keep(self) -> None:
         """Keep the index up to date, until `hear` has come to its end."""
@@ -127,26 +121,10 @@ class Keeper:
         return not self._ending.wait(_TURN_S)
 
 
-def _say(text: str) -> None:
-    os.write(sys.stdout.fileno(), f"{text}\n".encode())
-
-
-def _listen(keeper: Keeper) -> None:
-    with os.fdopen(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as lines:
-        keeper.hear(lines)
-    time.sleep(_LAST_WORK_S)
-    os._exit(0)
-
-
 def main() -> None:
     """Keep the index of the journal named on the command line, for whoever started this process."""
-    for ends in (signal.SIGINT, signal.SIGTERM):  # sent to all of a service they mean the sidecar, which has work to do
-        signal.signal(ends, signal.SIG_IGN)
-    os.nice(_NICENESS)
-    keeper = Keeper(Path(sys.argv[1]), _say)
-    threading.Thread(target=_listen, args=(keeper,), daemon=True).start()
-    with suppress(BrokenPipeError):  # nobody listens any more
-        keeper.keep()
+    keeper = Keeper(Path(sys.argv[1]), say)
+    follow(keeper.hear, keeper.keep)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from pdp.evidence.derived_file import damage
+from pdp.evidence.following.whole_lines import Spot, whole_lines
 from pdp.evidence.index.index_file import Indexed, Position
 from pdp.evidence.index.query import HIGHEST, FoundRecord, Place
 from pdp.evidence.index.topics import decode_line, topics_of
@@ -46,21 +46,11 @@ def read_on(directory: Path, position: Position, until: int | None = None) -> It
 
     Raises JournalDamagedError at a whole line that is no record, OSError if a segment cannot be read.
     """
-    for segment in segments_of(directory):
-        first = first_sequence_of(segment)
-        if first < position.segment:
-            continue
-        offset = position.offset if first == position.segment else 0
-        with suppress(FileNotFoundError), open_segment(segment) as file:  # not there: retention has removed it
-            file.seek(offset)
-            for raw in file:
-                if not raw.endswith(b"\n"):
-                    return  # still being written, or torn
-                record = _indexed(raw[:-1], offset, segment)
-                if until is not None and record.place.sequence > until:
-                    return
-                offset += len(raw)
-                yield Read(record, Position(record.place.sequence, first, offset, _hash_at_end(raw[:-1])))
+    for line in whole_lines(directory, Spot(position.segment, position.offset)):
+        record = _indexed(line.raw, line.spot.offset, line.segment)
+        if until is not None and record.place.sequence > until:
+            return
+        yield Read(record, Position(record.place.sequence, *line.behind, _hash_at_end(line.raw)))
 
 
 def leads_into(directory: Path, position: Position) -> bool:

@@ -1,6 +1,6 @@
 """The index of a running sidecar: every record that is on disk can be found by what it is about.
 
-Rule 1: the writer's thread only says up to which record the journal is on disk; a process of its own reads the lines
+Rule 1: the event loop only says up to which record the journal is on disk; a process of its own reads the lines
 from there (`keeper`), and this one only asks.
 Rule 2: derived: what is lost, damaged or of another journal is made anew.
 Rule 3: an answer is complete: what the file does not have yet is waited for, or read here if it is little; else the
@@ -21,6 +21,7 @@ from pdp.evidence.index.index_file import IndexFile
 from pdp.evidence.index.keeping import Keeping
 from pdp.evidence.index.query import FoundRecord, Page, Query
 from pdp.evidence.index.searching import page_of, record_of
+from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.journal.segments import first_sequence_of, segments_of
 from pdp.evidence.record import AnyRecord
 from pdp.evidence.trouble import IndexUnavailableError, JournalDamagedError
@@ -36,8 +37,8 @@ _PAUSE_S = 0.0005
 _Result = TypeVar("_Result")
 
 
-class RecordIndex:
-    """A `Ledger` that finds records. Questions may take a disk's time: ask them from a thread that may wait."""
+class RecordIndex(Ledger):
+    """Finds records. Questions may take a disk's time: ask them from a thread that may wait."""
 
     def __init__(self) -> None:
         """Start with nothing, until `resume`."""
@@ -45,19 +46,13 @@ class RecordIndex:
         self._until = 0
         self._keeping = Keeping(lambda: self._until)
 
-    def resume(self, directory: Path) -> None:
+    def resume(self, directory: Path, sequence: int) -> None:
         """Belong to a journal; what is in it is read behind its back, not now."""
-        self._directory = directory
+        self._directory, self._until = directory, sequence
 
-    def count(self, records: Sequence[AnyRecord]) -> None:
-        """Do nothing: the lines are read where they stand."""
-
-    def counted(self, sequence: int) -> None:
+    def written(self, records: Sequence[AnyRecord], sequence: int) -> None:  # noqa: ARG002  # lines are read where they stand
         """Take note that all up to this record is on disk."""
         self._until = sequence
-
-    def seal(self, segment: Path) -> None:
-        """Do nothing: the index does not go by segments."""
 
     def start(self) -> None:
         """Begin to follow the journal."""

@@ -1,7 +1,7 @@
 """The journal: every decision and change, in order, on disk, each line bound to the one before.
 
 Rule 1: the request path only appends. A few milliseconds later, or in its next turn if a record is durable, the event
-loop encodes what has gathered, and one thread chains, writes and syncs.
+loop encodes what has gathered, and a process of its own chains, writes and syncs.
 Rule 2: memory is bounded, by count and by bytes: a full buffer refuses a record, it never drops one.
 Rule 3: what had to be given up (closing with a broken disk) is counted and said.
 """
@@ -23,10 +23,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from pdp.core.model import Attributes, Instant
-from pdp.evidence.journal.disk import Disk, LocalDisk
+from pdp.evidence.journal.disk import Disk
 from pdp.evidence.journal.journal_end import find_end
-from pdp.evidence.journal.journal_writer import Entry, JournalWriter, Ledger
-from pdp.evidence.journal.segment_log import SegmentLog
+from pdp.evidence.journal.journal_writer import Entry, JournalWriter, Listeners, unavailable
+from pdp.evidence.journal.ledger import Ledger, Ledgers
+from pdp.evidence.journal.scribe_process import ScribeProcess
+from pdp.evidence.journal.scribe_thread import ScribeThread
+from pdp.evidence.journal.segments import ChainEnd
 from pdp.evidence.line.record_json import Mask, body_of
 from pdp.evidence.record import AnyRecord, DecisionRecord, LifecycleRecord
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError, JournalLockedError
@@ -39,6 +42,9 @@ _MOST_GATHERED = 64
 """How many gather at most: until they are encoded nobody knows how many bytes they are."""
 
 
+_SCRIBE_ENDS_WITHIN_S, _TURN_S = 2.0, 0.02
+
+
 class JournalStatus(Struct, frozen=True):
     """How the journal is doing."""
 
@@ -49,7 +55,6 @@ class JournalStatus(Struct, frozen=True):
     """Records in memory, not yet confirmed on disk."""
     lag_s: float
     """Age of the oldest of them; 0 if there is none."""
-    unsynced_bytes: int
     sequence: int
     """Last record that is on disk."""
     last_sync_s: float
@@ -57,33 +62,6 @@ class JournalStatus(Struct, frozen=True):
     errors: int
     lost: int
     """Records given up; only closing with a broken disk does that."""
-
-
-class Ledgers:
-    """Several ledgers of one journal, or none."""
-
-    def __init__(self, *ledgers: Ledger) -> None:
-        self._ledgers = ledgers
-
-    def resume(self, directory: Path) -> None:
-        """Have each take over, in their order."""
-        for ledger in self._ledgers:
-            ledger.resume(directory)
-
-    def count(self, records: Sequence[AnyRecord]) -> None:
-        """Tell each."""
-        for ledger in self._ledgers:
-            ledger.count(records)
-
-    def counted(self, sequence: int) -> None:
-        """Tell each."""
-        for ledger in self._ledgers:
-            ledger.counted(sequence)
-
-    def seal(self, segment: Path) -> None:
-        """Tell each."""
-        for ledger in self._ledgers:
-            ledger.seal(segment)
 
 
 def _ignore(_: Sequence[AnyRecord]) -> None:
@@ -96,6 +74,9 @@ def _do_nothing() -> None:
 
 class Journal:
     """One directory of segments with one writer. All methods belong to the event loop's thread."""
+
+    _lock: int | None = None
+    _opened = _closed = False
 
     def __init__(
         self,
@@ -114,35 +95,28 @@ class Journal:
     ) -> None:
         """Take a directory; nothing is touched before `open`.
 
-        `max_buffered_bytes` counts what decisions in memory say, encoded; at most 64 are not yet, and count as nothing.
-        So do all other records, whose bodies are not kept.
-        `on_written` gets each record once, on the writer thread, when it is certain to count; it must not raise.
+        `max_buffered_bytes` counts what decisions in memory say, encoded: not the last 64, nor any other records.
+        `on_written` gets each record once, when it is certain to count; it must not raise.
         `on_ended` is called when nothing is written any more and the directory still locked, on a thread that may wait.
+        `disk` is written to by a thread of this process; without one a process writes to the local disk.
         `mask` takes from a decision what must not be on record, on the event loop's thread.
         """
         self._directory = directory
         self._on_written = on_written
         self._ledger = Ledgers() if ledger is None else ledger
         self._on_ended = on_ended
-        self._disk = LocalDisk() if disk is None else disk
+        self._disk = disk
         self._encode = partial(body_of, mask=mask)
         self._max_buffered = max_buffered
         self._max_buffered_bytes = max_buffered_bytes
         self._segment_bytes = segment_bytes
         self._flush_interval_s = flush_interval_s
         self._wall = wall
-        self._appended = 0
-        self._encoded_bytes = 0
-        """Of all bodies ever queued."""
+        self._appended = self._encoded_bytes = self._lost = 0
         self._fresh: list[Entry] = []
-        """Not encoded yet."""
         self._pressed = False
-        """One of them is durable."""
-        self._lost = 0
-        self._closed = False
+        """What is not encoded yet, and whether any of it is durable."""
         self._waiters: deque[Future[None]] = deque()
-        self._lock: int | None = None
-        self._log: SegmentLog | None = None
 
     def open(self) -> None:
         """Lock the directory, repair a torn end, go on from there. Needs a running event loop.
@@ -155,18 +129,12 @@ class Journal:
         self._lock = _lock(self._directory / "lock")
         try:
             end, repair = find_end(self._directory)
-            self._ledger.resume(self._directory)
-            self._ledger.counted(end.sequence)
+            self._ledger.resume(self._directory, end.sequence)
+            self._writer = self._begin(end, self._lock)
         except BaseException:
             self._unlock()
             raise
-        self._log = SegmentLog(self._directory, self._disk, self._segment_bytes, end)
-        outcome = _Outcome(self._loop, self._on_written, self._waiters, self._admit)
-        interval, wall = self._flush_interval_s, self._wall
-        self._writer = JournalWriter(
-            self._log, outcome, self._ledger, self._encode, flush_interval_s=interval, wall=wall
-        )
-        self._writer.start()
+        self._opened = True
         if repair is not None:
             _LOG.warning("segment `%s` had a torn end of %d bytes", repair.segment, repair.torn_bytes)
             attributes: Attributes = {"segment": repair.segment, "torn_bytes": repair.torn_bytes}
@@ -177,7 +145,7 @@ class Journal:
 
         Raises BufferFullError if there is no room, EvidenceUnavailableError if the journal is not open.
         """
-        if self._log is None or self._closed:
+        if not self._opened or self._closed:
             message = "the journal is closed"
             raise EvidenceUnavailableError(message)
         if self._full():
@@ -206,21 +174,19 @@ class Journal:
     @property
     def healthy(self) -> bool:
         """Whether durable records can be written, as far as is known."""
-        return self._log is not None and not self._closed and self._writer.trouble is None
+        return self._opened and not self._closed and self._writer.trouble is None
 
     def status(self) -> JournalStatus:
         """Return how the journal is doing; cheap, and callable from any thread."""
-        log = self._log
-        if log is None:
-            return JournalStatus(False, "the journal is closed", 0, 0.0, 0, 0, 0.0, 0, 0)  # noqa: FBT003
+        if not self._opened:
+            return JournalStatus(False, "the journal is closed", 0, 0.0, 0, 0.0, 0, 0)  # noqa: FBT003
         writer, trouble = self._writer, self._writer.trouble
         return JournalStatus(
             healthy=self.healthy,
             error="" if trouble is None else trouble.error,
             held=self._held(),
             lag_s=self._lag_s(),
-            unsynced_bytes=max(log.end.size - log.synced.size, 0),
-            sequence=log.synced.sequence,
+            sequence=writer.synced.sequence,
             last_sync_s=writer.last_sync_s,
             errors=writer.errors,
             lost=self._lost,
@@ -228,14 +194,11 @@ class Journal:
 
     async def close(self, timeout_s: float = 5.0) -> int:
         """Write and sync what is queued; return how many records had to be given up because the disk is broken."""
-        if self._log is None or self._closed:
+        if not self._opened or self._closed:
             return 0
         self._closed = True
         self._queue_fresh()
-        self._writer.stop(timeout_s)
-        # A disk that hangs in a sync cannot be interrupted; the thread is a daemon, so the process can still end.
-        ended = await asyncio.to_thread(self._writer.join, timeout_s + 0.5)
-        await asyncio.sleep(0)
+        ended = await self._writer.close(timeout_s)
         self._lost = self._held()
         if self._lost:
             _LOG.error("the journal was closed with %d records that could not be written", self._lost)
@@ -243,6 +206,23 @@ class Journal:
             await asyncio.to_thread(self._on_ended)
             self._unlock()
         return self._lost
+
+    def _begin(self, end: ChainEnd, lock: int) -> JournalWriter:
+        """Start whoever writes, from the journal's end on."""
+        if self._disk is None:
+            scribe: ScribeProcess | ScribeThread = ScribeProcess(self._directory, self._segment_bytes, lock)
+        else:
+            scribe = ScribeThread(self._directory, self._segment_bytes, self._disk)
+        scribe.start(end)
+        return JournalWriter(
+            self._directory,
+            scribe,
+            end,
+            Listeners(self._ledger, self._on_written, self._admit),
+            self._encode,
+            flush_interval_s=self._flush_interval_s,
+            wall=self._wall,
+        )
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -253,7 +233,7 @@ class Journal:
         writer = self._writer
         future: Future[None] = self._loop.create_future()
         if writer.refuses():
-            future.set_exception(_unavailable(writer.trouble.error if writer.trouble is not None else ""))
+            future.set_exception(unavailable(writer.trouble.error if writer.trouble is not None else ""))
             return future
         if not self._pressed:
             self._loop.call_soon(self._queue_fresh)
@@ -269,22 +249,17 @@ class Journal:
 
     def _queue_fresh(self) -> None:
         """Encode what has gathered, and hand it over."""
-        writer, fresh, pressed = self._writer, self._fresh, self._pressed
-        self._fresh, self._pressed = [], False
+        fresh, self._fresh, self._pressed = self._fresh, [], False
         for entry in fresh:
             self._fill(entry)
             self._encoded_bytes += len(entry.body)
-        # INVARIANT: counted before the writer can see and release them, so that never more are released than counted.
-        writer.queue.extend(fresh)
-        writer.durables += sum(entry.written is not None for entry in fresh)
-        if pressed or (fresh and writer.idle):
-            writer.wake.set()
+        if fresh:
+            self._writer.take(fresh)
 
     def _fill(self, entry: Entry) -> None:
-        """Give a decision its body, here: what it is made of is in this processor's caches still.
+        """Give a decision its body now: what it is made of is in the processor's caches still.
 
-        So it costs a third of what it would on the writer's thread, which shares the interpreter's lock. A change may
-        be large, and is left to that.
+        So it costs a third of what it would later. A change may be large, and is left to the commit.
         """
         if type(entry.record) is DecisionRecord:
             with contextlib.suppress(Exception):  # a bug: the writer meets it again, and has a way to say so
@@ -302,9 +277,9 @@ class Journal:
     def _lag_s(self) -> float:
         """Return the age of the oldest record in memory, looked for where the writer takes from first."""
         writer = self._writer
-        with contextlib.suppress(IndexError):  # the writer may empty any of them at any time
-            if writer.unsynced:
-                return self._age(writer.unsynced[0].entries[0])
+        with contextlib.suppress(IndexError, AttributeError):  # it may be emptied at any time: this is any thread
+            if writer.under_way is not None:
+                return self._age(writer.under_way.entries[0])
             if writer.kept:
                 return self._age(writer.kept[0])
             if writer.queue:
@@ -317,8 +292,6 @@ class Journal:
     def _next_release(self) -> Future[None]:
         future: Future[None] = self._loop.create_future()
         self._waiters.append(future)
-        if not self._full():
-            self._admit()  # released just before the writer could see that somebody waits
         return future
 
     def _admit(self) -> None:
@@ -329,63 +302,18 @@ class Journal:
                 future.set_result(None)
 
 
-class _Outcome:
-    """Brings what the writer tells to the event loop."""
-
-    def __init__(
-        self,
-        loop: AbstractEventLoop,
-        on_written: Callable[[Sequence[AnyRecord]], None],
-        waiters: deque[Future[None]],
-        admit: Callable[[], None],
-    ) -> None:
-        self._loop = loop
-        self._on_written = on_written
-        self._waiters = waiters
-        self._admit = admit
-
-    def written(self, futures: Sequence[Future[None]]) -> None:
-        if futures:
-            self._call(partial(_resolve, futures, None))
-
-    def failed(self, futures: Sequence[Future[None]], reason: str) -> None:
-        self._call(partial(_resolve, futures, reason))
-
-    def settled(self, records: Sequence[AnyRecord]) -> None:
-        try:
-            self._on_written(records)
-        except Exception:  # noqa: BLE001  # telemetry must not stop evidence
-            _LOG.exception("records could not be handed to telemetry")
-
-    def released(self) -> None:
-        if self._waiters:
-            self._call(self._admit)
-
-    def _call(self, function: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(function)
-
-
-def _resolve(futures: Sequence[Future[None]], reason: str | None) -> None:
-    for future in futures:
-        if future.done():
-            continue  # whoever waited has given up
-        if reason is None:
-            future.set_result(None)
-        else:
-            future.set_exception(_unavailable(reason))
-
-
-def _unavailable(reason: str) -> EvidenceUnavailableError:
-    return EvidenceUnavailableError(f"the journal cannot be written: {reason}")
-
-
 def _lock(path: Path) -> int:
+    """Lock a journal; the scribe of a sidecar that was killed is waited for: it writes what it was sent."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        message = f"another process writes to journal `{path.parent}`"
-        raise JournalLockedError(message) from None
-    return descriptor
+    give_up_at = time.monotonic() + _SCRIBE_ENDS_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < give_up_at:
+                time.sleep(_TURN_S)
+                continue
+            os.close(descriptor)
+            message = f"another process writes to journal `{path.parent}`"
+            raise JournalLockedError(message) from None
+        return descriptor

@@ -1,40 +1,42 @@
-"""The one thread that writes the journal.
+"""What becomes of records between the request path and the disk.
 
 Rule 1: a record leaves memory only when a sync has confirmed it; otherwise it is kept and tried again.
 Rule 2: a durable record that could not be written is not kept: its answer was never given, so it must not appear
 later as if it had been.
 Rule 3: each record is settled once: a durable one when it is on disk, a buffered one then or, if the disk fails, when
-it is kept for later; so telemetry goes on while the disk is down.
+it is kept for later; so metrics and alarms go on while the disk is down.
+Rule 4: nothing here waits: the scribe writes, one commit at a time, and what gathers meanwhile is the next.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import threading
-import time
-from asyncio import Future
+from asyncio import AbstractEventLoop, Future, TimerHandle
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from pdp.core.model import Attributes, Instant
 from pdp.evidence.instants import instant_text
-from pdp.evidence.journal.segment_log import SegmentLog
+from pdp.evidence.journal.ledger import Ledger
+from pdp.evidence.journal.scribe import Answer, Failed, Written
+from pdp.evidence.journal.segments import ChainEnd
 from pdp.evidence.record import AnyRecord, LifecycleRecord
+from pdp.evidence.trouble import EvidenceUnavailableError
 
 _LOG = logging.getLogger(__name__)
 
 BATCH = 512
-"""Most records between two looks at the queue: one write, and one sync if any of them is durable."""
+"""Most records of one commit."""
+_SLICE = 16
+"""Records told on before the event loop has its turn: some tens of microseconds."""
 
-_LOOK_S = 0.005
-"""Between two looks whether a disk is due for another try."""
-_SLICE = 8
-_PAUSE_S = 0.0002
-"""After each slice of records that are told on, the event loop gets its turn; unless somebody waits for the disk."""
+_TICK_S = 0.001
+"""What a loop's clock may be behind its timers."""
 
 _FIRST_BACKOFF_S = 0.02
 _LAST_BACKOFF_S = 1.0
@@ -50,36 +52,14 @@ class Entry(Struct):
     """Whoever waits for it; None: nobody does, it is not durable."""
 
 
-class Ledger(Protocol):
-    """Follows what is on disk, segment by segment."""
+class Scribe(Protocol):
+    """Who writes, beside the event loop."""
 
-    def resume(self, directory: Path) -> None:
-        """Take over from what is on disk, before anything is written; may raise JournalDamagedError or OSError."""
+    def commit(self, bodies: Sequence[bytes], end: ChainEnd, done: Callable[[Answer], None]) -> None:
+        """Have records written behind the end, and call `done` once with the answer; one commit at a time."""
 
-    def count(self, records: Sequence[AnyRecord]) -> None:
-        """Take note of records that are on disk in the current segment; on the writer thread. Must not raise."""
-
-    def counted(self, sequence: int) -> None:
-        """Take note that `resume` and `count` have now had all records up to this sequence; as `count`."""
-
-    def seal(self, segment: Path) -> None:
-        """Take note that the segment is full, with all records counted since the last seal; as `count`."""
-
-
-class Outcome(Protocol):
-    """Where the writer tells what became of records; called on the writer thread."""
-
-    def written(self, futures: Sequence[Future[None]]) -> None:
-        """Tell that these durable records are on disk."""
-
-    def failed(self, futures: Sequence[Future[None]], reason: str) -> None:
-        """Tell that these durable records are not, and never will be."""
-
-    def settled(self, records: Sequence[AnyRecord]) -> None:
-        """Hand on records of which it is certain that they count."""
-
-    def released(self) -> None:
-        """Tell that there may be room in the buffer."""
+    async def close(self, timeout_s: float) -> bool:
+        """Let it finish what it was sent; return whether it has ended."""
 
 
 class Batch(Struct):
@@ -92,11 +72,6 @@ class Batch(Struct):
     def records(self) -> list[AnyRecord]:
         """All of them."""
         return [entry.record for entry in self.entries]
-
-    @property
-    def waiting(self) -> list[Future[None]]:
-        """Those who wait for the durable ones."""
-        return [entry.written for entry in self.entries if entry.written is not None]
 
     @property
     def durable(self) -> list[Entry]:
@@ -118,201 +93,247 @@ class Trouble(Struct):
     backoff: float = _FIRST_BACKOFF_S
 
 
+class _Untold(NamedTuple):
+    """What is on disk and not told on yet."""
+
+    records: Sequence[AnyRecord]
+    settled: bool
+    sequence: int
+    """Of the last of them, or of what was written beside."""
+    full: Path | None = None
+    """The segment that is full with them."""
+
+
+class Listeners(NamedTuple):
+    """Who hears what becomes of records."""
+
+    ledger: Ledger
+    settled: Callable[[Sequence[AnyRecord]], None]
+    """Gets records of which it is certain that they count."""
+    released: Callable[[], None]
+    """There may be room for others."""
+
+
 class JournalWriter:
-    """Takes records from a queue to the log, in one thread."""
+    """Takes records to the scribe. Belongs to the event loop's thread."""
 
     def __init__(
         self,
-        log: SegmentLog,
-        outcome: Outcome,
-        ledger: Ledger,
+        directory: Path,
+        scribe: Scribe,
+        end: ChainEnd,
+        listeners: Listeners,
         encode: Callable[[AnyRecord], bytes],
         *,
         flush_interval_s: float,
-        wall: Callable[[], int] = time.time_ns,
-        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], int],
     ) -> None:
-        """Write to `log`; buffered records reach the disk about `flush_interval_s` after they are queued, at most.
+        """Go on at the journal's end; buffered records are written `flush_interval_s` after the last ones, at most.
 
-        `encode` returns the body of a record that was queued without.
+        `encode` returns the body of a record that comes without.
         """
         self.queue: deque[Entry] = deque()
-        self.durables = 0
-        """Durable records ever queued; counted by the event loop."""
+        self.kept: deque[Entry] = deque()
+        self.under_way: Batch | None = None
+        """What the scribe has now."""
+        self.synced = end
         self.released = self.released_bytes = 0
-        """Records that left memory, and bytes of the bodies they were queued with; counted by the writer."""
-        self.idle = False
-        """The writer waits for `wake` without end."""
-        self.wake = threading.Event()
+        """Records that left memory, and bytes of the bodies they came with."""
         self.trouble: Trouble | None = None
         self.errors = 0
         self.last_sync_s = 0.0
-        self.kept: deque[Entry] = deque()
-        self.unsynced: list[Batch] = []
-        self._taken = 0
-        self._log = log
-        self._outcome = outcome
-        self._ledger = ledger
+        self._directory = directory
+        self._scribe = scribe
+        self._listeners = listeners
         self._encode = encode
         self._flush_interval_s = flush_interval_s
         self._wall = wall
-        self._monotonic = monotonic
+        self._loop: AbstractEventLoop = asyncio.get_running_loop()
+        self._waited_for = 0
+        """Durable records in the queue."""
+        self._untold: deque[_Untold] = deque()
         self._flush_at = 0.0
-        self._give_up_at: float | None = None
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._timer: TimerHandle | None = None
+        self._ending = False
+        self._given_up = False
+        self._empty = asyncio.Event()
 
-    def start(self) -> None:
-        """Begin writing."""
-        self._thread.start()
-
-    def stop(self, timeout_s: float) -> None:
-        """Write and sync what is queued, then end; with a broken disk give up after `timeout_s`."""
-        self._give_up_at = self._monotonic() + timeout_s
-        self.wake.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the thread; return whether it ended."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+    def take(self, entries: Sequence[Entry]) -> None:
+        """Take records, in order."""
+        self.queue.extend(entries)
+        self._waited_for += sum(entry.written is not None for entry in entries)
+        self._go_on()
 
     def refuses(self) -> bool:
         """Whether the disk is known to be broken and not due for another try."""
         trouble = self.trouble
-        return trouble is not None and self._monotonic() < trouble.retry_at
+        return trouble is not None and self._loop.time() < trouble.retry_at
 
-    def _run(self) -> None:
-        while not self._done():
-            self._await_work()
-            self._turn()
-        self._log.close()
+    async def close(self, timeout_s: float) -> bool:
+        """Write what there is; with a broken disk give up after `timeout_s`. Return whether nobody writes any more."""
+        self._ending = True
+        self._go_on()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        except TimeoutError:
+            self._given_up = True
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._untold:
+            self._tell_slice()
+        return await self._scribe.close(0.0 if self._given_up else timeout_s)
 
-    def _done(self) -> bool:
-        if self._give_up_at is None:
-            return False
-        if not self.queue and not self.kept and not self.unsynced:
-            return True
-        return self.trouble is not None and self._monotonic() >= self._give_up_at
-
-    def _await_work(self) -> None:
-        if self.trouble is None and not self.queue and not self.kept and not self.unsynced:
-            self.idle = True
-            # INVARIANT: whoever queues looks at `idle` after queueing, so one of the two sees the other.
-            if not self.queue and self._give_up_at is None:
-                self.wake.wait()
-            self.idle = False
-        self.wake.clear()
-        if self.trouble is not None:
-            self.wake.wait(_LOOK_S)
-        elif self.durables == self._taken and self._give_up_at is None and len(self.queue) < BATCH:
-            # Each turn interrupts whoever answers, so what nobody waits for is written when it is to be synced.
-            self.wake.wait(max(self._flush_at - self._monotonic(), 0.0))
-
-    def _turn(self) -> None:
+    def _go_on(self) -> None:
+        """Send the next commit, if the scribe is free and it is time for one; else see to it that it is later."""
+        if self.under_way is not None or self._given_up:
+            return
         if self.refuses():
             self._keep_queue()
-            return
+        at = self._due_at()
+        if at is None:
+            if self._ending:
+                self._empty.set()
+        elif at <= self._loop.time() + _TICK_S:
+            self._commit()
+        elif self._timer is None or self._timer.when() > at:
+            self._wake_at(at)
+
+    def _due_at(self) -> float | None:
+        """Return when the next commit is due; None: there is nothing to write."""
+        if self.trouble is not None:
+            return self.trouble.retry_at
+        if self._waited_for or self.kept or len(self.queue) >= BATCH or (self.queue and self._ending):
+            return 0.0
+        # Each commit takes its time of whoever answers, so what nobody waits for is written together.
+        return self._flush_at if self.queue else None
+
+    def _wake_at(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._go_on()
+
+    def _commit(self) -> None:
+        """Send what was kept, or what is queued; behind an outage with the event that is also the probe."""
+        if self.kept:
+            batch = Batch([self.kept.popleft() for _ in range(min(BATCH, len(self.kept)))], settled=True)
+        else:
+            batch = self._take_queue()
+        self.under_way = batch
         try:
-            batch = self._next_batch()
-            if batch is not None:
-                self.unsynced.append(batch)
-                self._log.write(map(self._body, batch.entries))
-            if self._must_sync():
-                self._sync()
-        except OSError as error:
-            self._fail(str(error))
+            bodies = [entry.body or self._encode(entry.record) for entry in batch.entries]
+            if self.trouble is not None:
+                bodies.insert(0, self._encode(self._recovery(self.trouble)))
         except Exception as error:  # noqa: BLE001  # see below
             # A bug here must not end evidence without a word: it is handled as a broken disk, and seen in health.
             _LOG.exception("the journal writer failed")
-            self._fail(f"{type(error).__name__}: {error}")
+            self._loop.call_soon(self._answered, Failed(f"{type(error).__name__}: {error}"))
+            return
+        self._scribe.commit(bodies, self.synced, self._answered)
 
-    def _next_batch(self) -> Batch | None:
-        if self.trouble is not None:
-            self._log.write([self._encode(self._recovery(self.trouble))])
-        if self.kept:
-            return Batch([self.kept.popleft() for _ in range(min(BATCH, len(self.kept)))], settled=True)
-        return self._take() if self.queue else None
-
-    def _take(self) -> Batch:
+    def _take_queue(self) -> Batch:
         """Return the oldest records of the queue."""
         batch = Batch([self.queue.popleft() for _ in range(min(BATCH, len(self.queue)))])
-        self._taken += len(batch.waiting)
+        self._waited_for -= len(batch.durable)
         return batch
 
-    def _body(self, entry: Entry) -> bytes:
-        return entry.body or self._encode(entry.record)
+    def _answered(self, answer: Answer) -> None:
+        batch, self.under_way = self.under_way, None
+        if batch is None or self._given_up:
+            return  # the end has come before the answer
+        if isinstance(answer, Failed):
+            self._fail(batch, answer.error)
+        else:
+            self._written(batch, answer)
+        self._go_on()
 
-    def _must_sync(self) -> bool:
-        if self.trouble is not None or self._give_up_at is not None or any(batch.waiting for batch in self.unsynced):
-            return True
-        return bool(self.unsynced) and self._monotonic() >= self._flush_at
-
-    def _sync(self) -> None:
-        started = self._monotonic()
-        self._log.sync()
-        ended = self._monotonic()
-        self.last_sync_s, self._flush_at = ended - started, ended + self._flush_interval_s
+    def _written(self, batch: Batch, answer: Written) -> None:
+        self.synced = ChainEnd(answer.sequence, answer.hash, self._current(answer.segment), answer.size)
+        self.last_sync_s, self._flush_at = answer.sync_s, self._loop.time() + self._flush_interval_s
         self._recovered()
-        batches, self.unsynced = self.unsynced, []
-        self._release([entry for batch in batches for entry in batch.entries])
-        for batch in batches:
-            self._outcome.written(batch.waiting)
-        for batch in batches:
-            for part in self._slices(batch):
-                self._ledger.count(part.records)
-                self._settle(part)
-        self._ledger.counted(self._log.synced.sequence)
-        sealed = self._log.rotate()
-        if sealed is not None:
-            self._ledger.seal(sealed)
+        self._release(batch.entries)
+        for entry in batch.durable:
+            if entry.written is not None and not entry.written.done():  # else whoever waited has given up
+                entry.written.set_result(None)
+        self._tell_later(batch, answer)
 
-    def _slices(self, batch: Batch) -> Iterator[Batch]:
-        for start in range(0, len(batch.entries), _SLICE):
-            if start and self.durables == self._taken:
-                time.sleep(_PAUSE_S)
-            yield Batch(batch.entries[start : start + _SLICE], settled=batch.settled)
+    def _tell_later(self, batch: Batch, answer: Written) -> None:
+        """Tell on what is on disk, a slice at a time, behind those who waited for it."""
+        records, settled, idle = batch.records, batch.settled, not self._untold
+        before = answer.sequence - len(records)
+        for start in range(0, len(records), _SLICE):
+            some = records[start : start + _SLICE]
+            self._untold.append(_Untold(some, settled, before + start + len(some)))
+        if answer.full or not records:
+            self._untold.append(_Untold((), settled, answer.sequence, self._segment(answer.full)))
+        if idle:
+            self._loop.call_soon(self._tell)
 
-    def _fail(self, reason: str) -> None:
+    def _tell(self) -> None:
+        if self._untold:
+            self._tell_slice()
+        if self._untold:
+            self._loop.call_soon(self._tell)
+
+    def _tell_slice(self) -> None:
+        told = self._untold.popleft()
+        ledger = self._listeners.ledger
+        ledger.written(told.records, told.sequence)
+        if not told.settled:
+            self._settle(told.records)
+        if told.full is not None:
+            ledger.seal(told.full, told.sequence)
+
+    def _current(self, name: str) -> Path | None:
+        """Return the segment of this name; it is nearly always the one of the last commit."""
+        last = self.synced.segment
+        return last if last is not None and last.name == name else self._segment(name)
+
+    def _segment(self, name: str) -> Path | None:
+        return self._directory / name if name else None
+
+    def _fail(self, batch: Batch, reason: str) -> None:
         """Go back to the last sync: durable records fail, the others are kept in their order."""
         self.errors += 1
         self._begin_trouble(reason)
-        batches, self.unsynced = self.unsynced, []
-        self.kept.extendleft(entry for batch in reversed(batches) for entry in reversed(batch.buffered))
-        for batch in batches:
-            self._refuse(batch)
+        self.kept.extendleft(reversed(batch.buffered))
+        self._refuse(batch)
         self._keep_queue()
-        try:
-            self._log.roll_back()
-        except OSError as error:
-            # The log remembers, and tries again before it writes anything.
-            _LOG.warning("the journal could not be cut back yet: %s", error)
 
     def _keep_queue(self) -> None:
         while self.queue:
-            batch = self._take()
+            batch = self._take_queue()
             self.kept.extend(batch.buffered)
             self._refuse(batch)
 
     def _refuse(self, batch: Batch) -> None:
         """Tell those who wait for a record of the batch, and settle the others."""
-        futures = batch.waiting
         self._release(batch.durable)
-        if futures and self.trouble is not None:
-            self._outcome.failed(futures, self.trouble.error)
-        self._settle(Batch(batch.buffered, settled=batch.settled))
+        reason = "" if self.trouble is None else self.trouble.error
+        for entry in batch.durable:
+            if entry.written is not None and not entry.written.done():
+                entry.written.set_exception(unavailable(reason))
+        if not batch.settled:
+            self._settle([entry.record for entry in batch.buffered])
 
-    def _settle(self, batch: Batch) -> None:
-        if not batch.settled and batch.entries:
-            batch.settled = True
-            self._outcome.settled(batch.records)
+    def _settle(self, records: Sequence[AnyRecord]) -> None:
+        try:
+            self._listeners.settled(records)
+        except Exception:  # noqa: BLE001  # telemetry must not stop evidence
+            _LOG.exception("records could not be handed to telemetry")
 
     def _release(self, entries: Sequence[Entry]) -> None:
         if entries:
             self.released += len(entries)
             self.released_bytes += sum(len(entry.body) for entry in entries)
-            self._outcome.released()
+            self._listeners.released()
 
     def _begin_trouble(self, reason: str) -> None:
-        now, trouble = self._monotonic(), self.trouble
+        now, trouble = self._loop.time(), self.trouble
         if trouble is None:
             _LOG.error("the journal cannot be written, durable decisions are denied: %s", reason)
             self.trouble = Trouble(Instant(self._wall()), reason, now + _FIRST_BACKOFF_S)
@@ -330,3 +351,8 @@ class JournalWriter:
         """Return the event that is also the probe: the outage is over once it is on disk."""
         attributes: Attributes = {"error": trouble.error, "since": instant_text(trouble.since)}
         return LifecycleRecord(name="journal_recovered", at=Instant(self._wall()), attributes=attributes)
+
+
+def unavailable(reason: str) -> EvidenceUnavailableError:
+    """Return the error of a record that is not on disk and never will be."""
+    return EvidenceUnavailableError(f"the journal cannot be written: {reason}")

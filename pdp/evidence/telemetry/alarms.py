@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Alarms:
-    """Hears records on the writer thread, and warns in the process's log."""
+    """Hears records and warns in the process's log."""
 
     def __init__(self) -> None:
         """Start having heard of nothing."""

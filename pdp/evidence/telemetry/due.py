@@ -1,4 +1,4 @@
-"""Which records leave this process as telemetry, and which of them must not be lost on the way.
+"""Which records leave as telemetry, and which of them must not be lost on the way.
 
 Rule 1: denials, durable decisions, changes and lapses must arrive; a routine allow is exported as its trace is sampled.
 Rule 2: with logs on every decision is told, and administration must arrive as well.
@@ -9,18 +9,19 @@ from __future__ import annotations
 from msgspec import Struct
 
 from pdp.core.decision import Allow
-from pdp.evidence.record import AdministrationRecord, AnyRecord, ChangeRecord, DecisionRecord, LapseRecord
+from pdp.evidence.record import AnyRecord, ChangeRecord, DecisionRecord, LapseRecord
 from pdp.evidence.trace import parse_traceparent
 
 
-class Head(Struct):
-    """What of a journal's line says whether it must be exported."""
+class Head(Struct, gc=False):
+    """What of a journal's line says whether it is exported."""
 
     seq: int
     kind: str
     outcome: str = ""
     durable: bool = False
     span_id: str = ""
+    sampled: bool = False
 
 
 def is_routine(*, allowed: bool, durable: bool) -> bool:
@@ -42,23 +43,17 @@ class Due(Struct, frozen=True):
 
     logs: bool = False
 
-    def takes(self, record: AnyRecord) -> bool:
-        """Whether the record is exported at all."""
-        if self.logs and isinstance(record, DecisionRecord | ChangeRecord | LapseRecord | AdministrationRecord):
-            return True
-        return has_span(record)
-
-    def must(self, record: AnyRecord) -> bool:
-        """Whether a record that is taken must arrive."""
-        return not (isinstance(record, DecisionRecord) and _is_routine(record))
-
-    def must_line(self, head: Head) -> bool:
-        """Whether the record of a line is one that is taken and must arrive."""
+    def takes(self, head: Head) -> bool:
+        """Whether a record is exported at all."""
         if head.kind == "decision":
-            return not is_routine(allowed=head.outcome == "allow", durable=head.durable)
+            return self.logs or head.sampled or not is_routine(allowed=head.outcome == "allow", durable=head.durable)
         if head.kind == "change":
             return self.logs or bool(head.span_id)
         return head.kind == "lapse" or (self.logs and head.kind == "administration")
+
+    def must(self, head: Head) -> bool:
+        """Whether a record that is taken must arrive."""
+        return head.kind != "decision" or not is_routine(allowed=head.outcome == "allow", durable=head.durable)
 
 
 def _is_routine(record: DecisionRecord) -> bool:

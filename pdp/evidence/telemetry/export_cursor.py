@@ -45,3 +45,18 @@ def write_cursor(directory: Path, sequence: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.rename(directory / FILE)
+
+
+def begin(directory: Path, end: int) -> int:
+    """Return where the export of a journal goes on that ends with this sequence; may raise OSError.
+
+    One that has never run begins at the journal's end, as does one that was at another journal.
+    """
+    cursor = read_cursor(directory)
+    if cursor is not None and cursor <= end:
+        return cursor
+    if cursor is not None:
+        _LOG.warning("the export was at record %d of another journal, it goes on at %d", cursor, end)
+    # At once: what is recorded from now on must be found by the next start, however soon this process ends.
+    write_cursor(directory, end)
+    return end

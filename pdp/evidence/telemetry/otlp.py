@@ -12,7 +12,7 @@ of the signal (OTEL_EXPORTER_OTLP_TRACES_HEADERS, OTEL_EXPORTER_OTLP_LOGS_HEADER
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 from opentelemetry.util.re import parse_env_headers
 
 from pdp.evidence.line.record_json import Document
-from pdp.evidence.telemetry.telemetry import Answer, Away, Refused, Taken
+from pdp.evidence.telemetry.signals import Answer, Away, Refused, Taken
 
 _RECONNECTING = (("grpc.max_reconnect_backoff_ms", 10_000),)
 """Without it gRPC waits for up to two minutes before it looks for a collector again."""
@@ -70,7 +70,7 @@ class OtlpSignal:
         self._stub = wire.stub(self._channel)
         self._metadata = tuple(parse_env_headers(_variable("HEADERS", wire.variable), liberal=True).items())
 
-    def export(self, told: Iterable[Document]) -> Answer:
+    def export(self, told: Sequence[Document]) -> Answer:
         """Send what there is to send."""
         request = self._request_of(told)
         if not request.ByteSize():
@@ -88,6 +88,13 @@ class OtlpSignal:
     def shutdown(self) -> None:
         """Close the connection, which ends an export that is under way."""
         self._channel.close()
+
+
+def refuse_unreadable(endpoint: str, wires: Iterable[Wire]) -> None:
+    """Raise OSError if a certificate or a key that the environment names for a collector cannot be read."""
+    if not endpoint.startswith("http://"):
+        for wire in wires:
+            _trust(wire.variable)
 
 
 def _failure(error: grpc.RpcError) -> Answer:

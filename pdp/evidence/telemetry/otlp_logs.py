@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.logs.v1.logs_pb2 import SEVERITY_NUMBER_INFO, LogRecord, ResourceLogs, ScopeLogs
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from pdp.evidence.instants import parse_instant
 from pdp.evidence.line.administration_json import AdministrationJson
 from pdp.evidence.line.lapse_json import LapseJson
 from pdp.evidence.line.record_json import ChangeJson, DecisionJson, Document
 from pdp.evidence.telemetry import names
+from pdp.evidence.telemetry.otlp_values import pairs, resource_of
 from pdp.evidence.telemetry.told import attributes_of
 
 _SAMPLED = 1
@@ -36,8 +36,8 @@ class LogMaker:
     """Makes log records that share one resource and scope."""
 
     def __init__(self, resource: Mapping[str, object], version: str = "", *, resource_ids: bool = False) -> None:
-        """As `SpanMaker`."""
-        self._resource = Resource(attributes=[_pair(name, value) for name, value in resource.items()])
+        """As `SpanRequests`."""
+        self._resource = resource_of(resource)
         self._scope = InstrumentationScope(name=names.SCOPE, version=version)
         self._resource_ids = resource_ids
 
@@ -49,14 +49,13 @@ class LogMaker:
 
     def _record(self, told: Document, spot: _Spot) -> LogRecord:
         at = parse_instant(told.time)
-        attributes = attributes_of(told, resource_ids=self._resource_ids)
         return LogRecord(
             time_unix_nano=at,
             observed_time_unix_nano=at,
             severity_number=SEVERITY_NUMBER_INFO,
             severity_text="INFO",
             event_name=spot.event,
-            attributes=[_pair(name, value) for name, value in attributes.items()],
+            attributes=pairs(attributes_of(told, resource_ids=self._resource_ids)),
             trace_id=bytes.fromhex(spot.trace_id),
             span_id=bytes.fromhex(spot.span_id),
             flags=_SAMPLED if spot.sampled else 0,
@@ -73,17 +72,3 @@ def _spot(told: Document) -> _Spot | None:
     if isinstance(told, AdministrationJson):
         return _Spot(names.ADMINISTRATION_EVENT, told.trace_id, told.parent_span_id, sampled=False)
     return None
-
-
-def _pair(name: str, value: object) -> KeyValue:
-    return KeyValue(key=name, value=_value(value))
-
-
-def _value(value: object) -> AnyValue:
-    if isinstance(value, bool):
-        return AnyValue(bool_value=value)
-    if isinstance(value, int):
-        return AnyValue(int_value=value)
-    if isinstance(value, tuple):
-        return AnyValue(array_value=ArrayValue(values=[_value(item) for item in value]))
-    return AnyValue(string_value=str(value))

@@ -1,29 +1,23 @@
-"""Spans from records: ids, times, parent and links are all in the record, so no tracer runs on the request path.
+"""Spans from records, as those of the OpenTelemetry SDK, for any of its exporters: see `otlp_spans` for the usual way.
 
-Rule 1: a deny is an answer, not an error: its status stays unset. Only INTERNAL_ERROR, where no decision could be made,
-is an error span.
-Rule 2: a span is made from what the record's line says, whether or not it was read back from the journal.
+Ids, times, parent and links are all in the record, so no tracer runs on the request path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from pdp.core.reasons import Code
-from pdp.evidence.instants import parse_instant
-from pdp.evidence.line.lapse_json import LapseJson
-from pdp.evidence.line.links import LinkJson, link_to
-from pdp.evidence.line.record_json import ChangeJson, DecisionJson, Document
+from pdp.evidence.line.links import LinkJson
+from pdp.evidence.line.record_json import Document
 from pdp.evidence.telemetry import names
-from pdp.evidence.telemetry.due import is_routine
-from pdp.evidence.telemetry.told import Attributes, attributes_of
+from pdp.evidence.telemetry.shape import Shape, shape_of
+from pdp.evidence.telemetry.signals import Answer, Away, Taken
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSAMPLED = TraceFlags(TraceFlags.DEFAULT)
@@ -40,82 +34,51 @@ class SpanMaker:
         self._scope = InstrumentationScope(names.SCOPE, version, names.SCHEMA_URL)
         self._resource_ids = resource_ids
 
-    def request(self, told: Iterable[Document]) -> ExportTraceServiceRequest:
-        """Return what exports the spans of the records; empty if they have none."""
-        return encode_spans(self.spans(told))
-
     def spans(self, told: Iterable[Document]) -> list[ReadableSpan]:
         """Return the spans of those records that have one."""
         return [span for span in map(self.span, told) if span is not None]
 
     def span(self, told: Document) -> ReadableSpan | None:
         """Return the record's span; None if it has none."""
-        if isinstance(told, DecisionJson):
-            routine = is_routine(allowed=told.outcome == "allow", durable=told.durable)
-            return None if routine and not told.sampled else self._decision(told)
-        if isinstance(told, ChangeJson):
-            return self._change(told) if told.span_id else None
-        return self._lapse(told) if isinstance(told, LapseJson) else None
-
-    def _decision(self, told: DecisionJson) -> ReadableSpan:
-        name = f"{names.DECISION_SERVICE}/{told.method}"
-        failed = told.reasons[0].code == Code.INTERNAL_ERROR.value
-        attributes = attributes_of(told, resource_ids=self._resource_ids) | _called(name)
-        if failed:
-            attributes[names.ERROR_TYPE] = Code.INTERNAL_ERROR.value
-        start = parse_instant(told.time)
+        shape = shape_of(told, resource_ids=self._resource_ids)
+        if shape is None:
+            return None
         return ReadableSpan(
-            name,
-            context=_context(told.trace_id, told.span_id),
-            parent=_parent(told),
+            shape.name,
+            # What is exported counts as sampled, whatever the caller's flag said: denials are always kept.
+            context=SpanContext(int(shape.trace_id, 16), int(shape.span_id, 16), is_remote=False, trace_flags=_SAMPLED),
+            parent=_parent(shape),
             resource=self._resource,
-            attributes=attributes,
-            links=[_link(link) for link in told.links],
-            kind=SpanKind.SERVER,
-            status=_ERROR if failed else _UNSET,
-            start_time=start,
-            end_time=start + told.duration_ns,
-            instrumentation_scope=self._scope,
-        )
-
-    def _change(self, told: ChangeJson) -> ReadableSpan:
-        served = bool(told.method)
-        name = f"{names.GOVERNANCE_SERVICE}/{told.method}" if served else names.CHANGE_SPAN
-        start = parse_instant(told.time)
-        return ReadableSpan(
-            name,
-            context=_context(told.trace_id, told.span_id),
-            parent=_parent(told),
-            resource=self._resource,
-            attributes=attributes_of(told, resource_ids=False) | (_called(name) if served else {}),
-            kind=SpanKind.SERVER if served else SpanKind.INTERNAL,
-            status=_UNSET,
-            start_time=start,
-            end_time=start + told.duration_ns,
-            instrumentation_scope=self._scope,
-        )
-
-    def _lapse(self, told: LapseJson) -> ReadableSpan:
-        kind, _, id_ = told.about.partition(":")
-        link = link_to(kind, id_, told.fact_traceparent)
-        at = parse_instant(told.time)
-        return ReadableSpan(
-            names.LAPSE_SPAN,
-            context=_context(told.trace_id, told.span_id),
-            resource=self._resource,
-            attributes=attributes_of(told, resource_ids=False),
-            links=[] if link is None else [_link(link)],
-            kind=SpanKind.INTERNAL,
-            status=_UNSET,
-            start_time=at,
-            end_time=at,
+            attributes=shape.attributes,
+            links=[_link(link) for link in shape.links],
+            kind=SpanKind.SERVER if shape.served else SpanKind.INTERNAL,
+            status=_ERROR if shape.failed else _UNSET,
+            start_time=shape.start,
+            end_time=shape.end,
             instrumentation_scope=self._scope,
         )
 
 
-def _called(method: str) -> Attributes:
-    """Return what the RPC conventions ask of a call that was answered: whatever the answer, gRPC's status is OK."""
-    return {names.RPC_SYSTEM: "grpc", names.RPC_METHOD: method, names.RPC_STATUS: "OK"}
+class SpanSignal:
+    """Records as spans, by an exporter of the OpenTelemetry SDK."""
+
+    name = "spans"
+
+    def __init__(self, exporter: SpanExporter, maker: SpanMaker) -> None:
+        """Export what the maker makes."""
+        self._exporter = exporter
+        self._maker = maker
+
+    def export(self, told: Sequence[Document]) -> Answer:
+        """Send the spans of those records that have one."""
+        spans = self._maker.spans(told)
+        if not spans or self._exporter.export(spans) is SpanExportResult.SUCCESS:
+            return Taken()
+        return Away("the exporter says no more")
+
+    def shutdown(self) -> None:
+        """Shut the exporter down."""
+        self._exporter.shutdown()
 
 
 def _link(link: LinkJson) -> Link:
@@ -124,13 +87,8 @@ def _link(link: LinkJson) -> Link:
     return Link(context, {names.LINK_KIND: link.kind, names.LINK_ID: link.id})
 
 
-def _context(trace_id: str, span_id: str) -> SpanContext:
-    # What is exported counts as sampled, whatever the caller's flag said: denials are always kept.
-    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=_SAMPLED)
-
-
-def _parent(told: DecisionJson | ChangeJson) -> SpanContext | None:
-    if not told.parent_span_id:
+def _parent(shape: Shape) -> SpanContext | None:
+    if not shape.parent_span_id:
         return None
-    flags = _SAMPLED if told.sampled else _UNSAMPLED
-    return SpanContext(int(told.trace_id, 16), int(told.parent_span_id, 16), is_remote=True, trace_flags=flags)
+    flags = _SAMPLED if shape.parent_sampled else _UNSAMPLED
+    return SpanContext(int(shape.trace_id, 16), int(shape.parent_span_id, 16), is_remote=True, trace_flags=flags)

@@ -1,7 +1,6 @@
 """What telemetry says of a record, on its span and in its log record alike; what there is none of is left out.
 
-Rule 1: it is told from the members of the record's line, so that it is the same whether the record still was in memory
-or was read back from the journal.
+Rule 1: it is told from the members of the record's line alone.
 """
 
 from __future__ import annotations
@@ -12,8 +11,7 @@ import msgspec
 
 from pdp.evidence.line.administration_json import AdministrationJson
 from pdp.evidence.line.lapse_json import LapseJson
-from pdp.evidence.line.record_json import ChangeJson, DecisionJson, Document, document_of
-from pdp.evidence.record import AnyRecord
+from pdp.evidence.line.record_json import ChangeJson, DecisionJson, Document
 from pdp.evidence.telemetry import names
 
 AttributeValue = str | int | tuple[str, ...]
@@ -36,14 +34,9 @@ _DECODERS: Mapping[str, msgspec.json.Decoder[Document]] = {
 }
 
 
-def told_by_record(record: AnyRecord) -> Document:
-    """Return what the record's line says."""
-    return document_of(record)
-
-
-def told_by_line(line: bytes) -> Document:
-    """Return what a line says; raise ValueError if it is not the line of a record that is told."""
-    kind = _DECODE_KIND(line).kind
+def told_by_line(line: bytes, kind: str = "") -> Document:
+    """Return what a line says, of this kind if that is known; raise ValueError if it is of no record that is told."""
+    kind = kind or _DECODE_KIND(line).kind
     decoder = _DECODERS.get(kind)
     if decoder is None:
         message = f"telemetry tells nothing of `{kind}`"

@@ -10,41 +10,34 @@ Rule 3: a line that is no record stops the restore, for a use not counted could 
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from pdp.core.decision import Allow
 from pdp.core.model import Instant, Revision
 from pdp.core.snapshot import Use
-from pdp.evidence.instants import instant_text, parse_instant
+from pdp.evidence.instants import parse_instant
+from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.journal.segments import (
     SEAL,
     beside,
     first_sequence_of,
     is_finished,
-    read_segment,
+    open_segment,
     segments_of,
 )
-from pdp.evidence.record import (
-    LAPSES_FOLLOWED,
-    AnyRecord,
-    ChangeRecord,
-    DecisionRecord,
-    LapseMark,
-    LapseRecord,
-    LifecycleRecord,
-)
+from pdp.evidence.record import LAPSES_FOLLOWED, LapseMark
 from pdp.evidence.seals.sealing import seals_of, vouched_seal
 from pdp.evidence.seals.signing import PUBLIC_KEY, PublicKey, load_public_key
 from pdp.evidence.trouble import JournalDamagedError
 from pdp.evidence.usage.use_checkpoint import UseFold, digest_of_checkpoint, read_checkpoint, write_checkpoint
 
-_LOG = logging.getLogger(__name__)
+_SLICE, _PAUSE_S = 64, 0.0005
+"""After each slice of lines the threads that answer get their turn."""
 
 
 class Restored(Struct, frozen=True):
@@ -58,8 +51,6 @@ class Restored(Struct, frozen=True):
     """Latest change on record; 0: none yet."""
     lapse: LapseMark | None
     """Latest lapse on record, or where their recording began; None: it never has."""
-    open_segment: UseFold
-    """Uses of the last segment, which goes on."""
 
 
 class _Uses(Struct):
@@ -89,50 +80,17 @@ class _UsesOfLine(Struct):
 _DECODE_LINE = msgspec.json.Decoder(_UsesOfLine).decode
 
 
-class UseLedger:
-    """Follows the writer: folds what is on disk, and leaves a checkpoint beside each sealed segment."""
+class UseLedger(Ledger):
+    """Knows what was used before this start; what is used from then on the running state counts."""
 
     def __init__(self) -> None:
-        """Start with no uses, until `resume`."""
-        self._fold = UseFold()
-        self._until = 0
-        self.restored = Restored({}, {}, Instant(0), 0, None, self._fold)
+        """Know nothing, until `resume`."""
+        self.restored = Restored({}, {}, Instant(0), 0, None)
         """What was on disk at `resume`."""
 
-    def resume(self, directory: Path) -> None:
-        """Fold what is on disk, and go on with the last segment."""
+    def resume(self, directory: Path, sequence: int) -> None:  # noqa: ARG002  # all of it, wherever it ends
+        """Fold what is on disk."""
         self.restored = restore_uses(directory)
-        self._fold = self.restored.open_segment
-
-    def count(self, records: Sequence[AnyRecord]) -> None:
-        """Fold records that are on disk."""
-        fold = self._fold
-        for record in records:
-            if isinstance(record, ChangeRecord):
-                fold.pass_revision(record.revision)
-            elif isinstance(record, LapseRecord):
-                fold.pass_lapse(instant_text(record.ended_at), record.about, record.what)
-            elif isinstance(record, LifecycleRecord) and record.name == LAPSES_FOLLOWED:
-                fold.pass_lapse(str(record.attributes["since"]))
-            if not isinstance(record, DecisionRecord):
-                continue
-            at = instant_text(record.decision.evaluated_at)
-            fold.pass_time(at)
-            if isinstance(record.decision, Allow) and record.counts_use:
-                fold.add(record.decision.used_sessions, record.decision.used_approvals, at)
-
-    def counted(self, sequence: int) -> None:
-        """Take note of how far all is folded."""
-        self._until = sequence
-
-    def seal(self, segment: Path) -> None:
-        """Write the checkpoint; if the disk refuses, `keep_checkpoint` makes it later, or the next start."""
-        fold, self._fold = self._fold, UseFold()
-        fold.last = self._until
-        try:
-            write_checkpoint(segment, fold)
-        except OSError as error:
-            _LOG.warning("checkpoint of segment `%s` was not written: %s", segment.name, error)
 
 
 def restore_uses(directory: Path) -> Restored:
@@ -141,14 +99,11 @@ def restore_uses(directory: Path) -> Restored:
     Of segments that retention has removed the checkpoints tell. A torn last line is no record and is passed over.
     Raises JournalDamagedError if any other line is no record, or if segments are missing whose uses are not on record.
     """
-    total, last = UseFold(), UseFold()
+    total = UseFold()
     for piece in _pieces(directory):
-        last = _fold_piece(piece)
-        total.merge_all(last)
-        if piece.full:
-            last = UseFold()
+        total.merge_all(_fold_piece(piece))
     latest = parse_instant(total.latest) if total.latest else Instant(0)
-    return Restored(_uses(total.sessions), _uses(total.approvals), latest, total.revision, _mark(total), last)
+    return Restored(_uses(total.sessions), _uses(total.approvals), latest, total.revision, _mark(total))
 
 
 def uses_before(directory: Path, segment: Path) -> tuple[dict[str, Use], dict[str, Use]]:
@@ -204,7 +159,7 @@ def keep_checkpoint(segment: Path, last: int, sealed: str | UnsetType = UNSET) -
     """
     digest = digest_of_checkpoint(segment, last)
     if not digest or sealed not in (UNSET, digest):
-        write_checkpoint(segment, _fold_segment(segment, sealed=True))
+        write_checkpoint(segment, _fold_segment(segment, sealed=True, in_turns=True))
         digest = digest_of_checkpoint(segment, last)
     if not digest or sealed not in (UNSET, digest):
         message = f"segment `{segment.name}` does not have the uses that were sealed, or not all records up to {last}"
@@ -256,16 +211,15 @@ def _uses(folded: Mapping[str, tuple[int, str]]) -> dict[str, Use]:
     return {id_: Use(count, parse_instant(last)) for id_, (count, last) in folded.items()}
 
 
-def _fold_segment(segment: Path, *, sealed: bool) -> UseFold:
+def _fold_segment(segment: Path, *, sealed: bool, in_turns: bool = False) -> UseFold:
     """Fold a segment's lines; one that is not sealed may have a torn end."""
     fold = UseFold()
-    data = read_segment(segment)
-    lines = data.split(b"\n")
-    torn = lines.pop()
-    if sealed and torn:
-        lines.append(torn)
-    for number, line in enumerate(lines, 1):
-        _fold_line(fold, line, f"line {number} of segment `{segment.name}`")
+    with open_segment(segment) as lines:
+        for number, line in enumerate(lines, 1):
+            if sealed or line.endswith(b"\n"):
+                _fold_line(fold, line, f"line {number} of segment `{segment.name}`")
+            if in_turns and number % _SLICE == 0:
+                time.sleep(_PAUSE_S)
     return fold
 
 

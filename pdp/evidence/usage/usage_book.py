@@ -1,7 +1,7 @@
 """What was used, by whom and when, of each session, approval and entitlement: the evidence that reviews decide on.
 
 Rule 1: only what is in the journal counts, each record once.
-Rule 2: the writer's thread only counts in memory; a thread of the book's own brings the counts to `usage.db`.
+Rule 2: the event loop only counts in memory; a thread of the book's own brings the counts to `usage.db`.
 Rule 3: derived: what memory or the file has lost is read from the journal again. A disk that fails, a file that is
 damaged or missing, a crash and a backlog too large for memory are all mended this one way.
 """
@@ -24,6 +24,7 @@ from pdp.core.model import FactKind, Instant
 from pdp.evidence.derived_file import is_damaged, remove
 from pdp.evidence.instants import parse_instant
 from pdp.evidence.journal.journal_reader import read
+from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.record import AnyRecord, DecisionRecord
 from pdp.evidence.trouble import JournalDamagedError, UsageUnavailableError
 from pdp.evidence.usage.usage_file import Occasion, Tally, UsageFile
@@ -77,14 +78,13 @@ class _Line(Struct):
 _DECODE_LINE = msgspec.json.Decoder(_Line).decode
 
 
-class UsageBook:
-    """A `Ledger` of usage. Questions may take a disk's time: ask them from a thread that may wait."""
+class UsageBook(Ledger):
+    """Counts usage. Questions may take a disk's time: ask them from a thread that may wait."""
 
     def __init__(self) -> None:
         """Start with nothing, until `resume`."""
         self._directory = Path()
         self._begun = False
-        self._uncounted: list[Sequence[AnyRecord]] = []
         self._counting = threading.Lock()
         """Held for the fields down to `_until`, and never while the disk is waited for."""
         self._tallies: dict[Occasion, Tally] = {}
@@ -98,28 +98,20 @@ class UsageBook:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="usage", daemon=True)
 
-    def resume(self, directory: Path) -> None:
+    def resume(self, directory: Path, sequence: int) -> None:
         """Belong to a journal; what is in it is read behind its back, not now."""
-        self._directory = directory
+        self._directory, self._begun = directory, True
+        self._after = self._until = sequence
 
-    def count(self, records: Sequence[AnyRecord]) -> None:
-        """Take records that are on disk; they are counted with `counted`, which says where they stand."""
-        self._uncounted.append(records)
-
-    def counted(self, sequence: int) -> None:
-        """Count the records taken: with them all up to the sequence are."""
-        batches, self._uncounted = self._uncounted, []
+    def written(self, records: Sequence[AnyRecord], sequence: int) -> None:
+        """Count records that are on disk: with them all up to the sequence are."""
         with self._counting:
-            for records in batches:
-                if self._since is None and records:
-                    self._since = records[0].at
-                _count(self._tallies, records)
+            if self._since is None and records:
+                self._since = records[0].at
+            _count(self._tallies, records)
             self._until = sequence
-            if not self._begun or len(self._tallies) > _MOST_PENDING:
-                self._begun, self._tallies, self._after = True, {}, sequence
-
-    def seal(self, segment: Path) -> None:
-        """Do nothing: the book does not go by segments."""
+            if len(self._tallies) > _MOST_PENDING:
+                self._tallies, self._after = {}, sequence
 
     def start(self) -> None:
         """Begin to bring counts to the disk, every few seconds."""

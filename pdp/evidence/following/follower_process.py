@@ -1,32 +1,28 @@
-"""The keeper's process, as its sidecar has it: started, told, heard, and ended."""
+"""A follower's process, as its sidecar has it: started, told, heard, and ended."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, cast
-
-from pdp.evidence.apart import command
-from pdp.evidence.index import keeper
 
 _ENDS_WITHIN_S = 3.0
 """More than it allows itself for its last work."""
 
 
-class KeeperProcess:
+class FollowerProcess:
     """A process that runs; it belongs to one thread, which must `close` it."""
 
-    def __init__(self, directory: Path, hear: Callable[[str], None], ended: Callable[[], None]) -> None:
-        """Start it; raise OSError if that cannot be done.
+    def __init__(self, line: Sequence[str], hear: Callable[[str], None], ended: Callable[[], None]) -> None:
+        """Start it by its command line; raise OSError if that cannot be done.
 
         `hear` gets each line that it says, and `ended` is called when it says no more, both on a thread of their own.
         """
         self._process = subprocess.Popen(  # noqa: S603  # this very program, on a directory from the settings
-            command(keeper.__name__, str(directory)),
+            line,
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -39,7 +35,7 @@ class KeeperProcess:
         self.has_ended = False
         """It says no more: all that is left is to close it."""
         self._has_spoken = False
-        self._thread = threading.Thread(target=self._listen, name="index-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="follower", daemon=True)
         try:
             self._thread.start()
         except RuntimeError as error:  # threads count where processes do
@@ -58,12 +54,17 @@ class KeeperProcess:
         except OSError:
             return False
 
-    def close(self) -> int:
-        """End it, within bounded time, and return its exit code: what it is doing is whole, or not done."""
-        if self._has_spoken:  # else it may still be on its way to listening
+    def close(self, last: str = "", within_s: float = 0.0) -> int:
+        """End it, within bounded time, and return its exit code: what it is doing is whole, or not done.
+
+        With a last line it is told that, and has so much longer for what it does about it.
+        """
+        if last:
+            self.tell(last)
+        if last or self._has_spoken:  # else it may still be on its way to listening
             self._in.close()
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_ENDS_WITHIN_S)
+                self._process.wait(_ENDS_WITHIN_S + within_s)
         self._end()
         return self._process.returncode
 

@@ -1,0 +1,119 @@
+"""The process that writes the journal of a running sidecar: `python -m pdp.evidence.journal.scribe JOURNAL …`.
+
+Rule 1: it writes what it is sent, a commit at a time, each whole or not at all, and answers each once.
+Rule 2: it ends with its sidecar, whatever ended that, and not before it has done what it was sent. It holds the
+journal's lock until then, so nobody else writes meanwhile.
+Rule 3: it decides nothing: what becomes of records that cannot be written is the sidecar's to say.
+
+Why a process: a thread that chains, writes and syncs takes turns with whoever decides at every one of these steps, for
+they share the interpreter's lock, and each turn costs as much as a decision.
+
+Its standard input is one end of a socket. What comes in are frames: four bytes that say how long the rest is, and the
+bodies of one commit, a line feed between two. What goes out are lines of JSON: `Written`, or `Failed`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from pdp.evidence.journal.disk import LocalDisk
+from pdp.evidence.journal.segment_log import SegmentLog
+from pdp.evidence.journal.segments import ChainEnd
+
+_SIZE_BYTES = 4
+
+
+class Written(Struct, frozen=True, tag="written"):
+    """A commit is on disk; what the journal's end is now."""
+
+    sequence: int
+    hash: str
+    segment: str
+    """Its name; empty: the next record begins one."""
+    size: int
+    sync_s: float
+    """How long it took, in seconds."""
+    full: str = ""
+    """The segment that is full now; empty: none."""
+
+
+class Failed(Struct, frozen=True, tag="failed"):
+    """Nothing of a commit counts."""
+
+    error: str
+
+
+Answer: TypeAlias = Written | Failed
+decode_answer = msgspec.json.Decoder(Answer).decode
+_ENCODE = msgspec.json.Encoder().encode
+
+
+def frame_of(bodies: Sequence[bytes]) -> bytes:
+    """Return the frame of a commit."""
+    said = b"\n".join(bodies)
+    return len(said).to_bytes(_SIZE_BYTES) + said
+
+
+def arguments_of(directory: Path, segment_bytes: int, end: ChainEnd) -> list[str]:
+    """Return what the process is to be started with: what to write to, and where to go on."""
+    segment = "" if end.segment is None else end.segment.name
+    return [str(directory), str(segment_bytes), str(end.sequence), end.hash, segment, str(end.size)]
+
+
+def commit(log: SegmentLog, bodies: Sequence[bytes]) -> Answer:
+    """Write, and say what became of it."""
+    started = time.monotonic()
+    try:
+        full = log.commit(bodies)
+    except OSError as error:
+        return Failed(str(error))
+    except Exception as error:  # noqa: BLE001  # a bug here must not end evidence without a word
+        return Failed(f"{type(error).__name__}: {error}")
+    end, took = log.synced, time.monotonic() - started
+    segment = "" if end.segment is None else end.segment.name
+    return Written(end.sequence, end.hash, segment, end.size, took, "" if full is None else full.name)
+
+
+def _log_of(arguments: Sequence[str]) -> SegmentLog:
+    directory, segment_bytes, sequence, hash_, segment, size = arguments
+    folder = Path(directory)
+    end = ChainEnd(int(sequence), hash_, folder / segment if segment else None, int(size))
+    # An earlier process of the same sidecar may have written more than it could answer for.
+    return SegmentLog(folder, LocalDisk(), int(segment_bytes), end, astray=True)
+
+
+def _next_frame(frames: BinaryIO) -> list[bytes] | None:
+    """Return the bodies of the next commit; None: there are no more, or the rest of one will never come."""
+    head = frames.read(_SIZE_BYTES)
+    size = int.from_bytes(head)
+    said = frames.read(size) if len(head) == _SIZE_BYTES else b""
+    return said.split(b"\n") if said and len(said) == size else None
+
+
+def main() -> None:
+    """Write the journal named on the command line, for whoever started this process."""
+    # Sent to all of a service they mean the sidecar, whose end this one outlives by what it was sent.
+    for ends in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ends, signal.SIG_IGN)
+    log = _log_of(sys.argv[1:])
+    with socket.socket(fileno=os.dup(sys.stdin.fileno())) as answers, os.fdopen(sys.stdin.fileno(), "rb") as frames:
+        while (bodies := _next_frame(frames)) is not None:
+            answer = commit(log, bodies)
+            with suppress(OSError):  # nobody listens any more, but what was sent is written
+                answers.sendall(_ENCODE(answer) + b"\n")
+    log.close()
+
+
+if __name__ == "__main__":
+    main()
