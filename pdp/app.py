@@ -216,7 +216,7 @@ class Sidecar:
             StoryHandlers(snapshot, desk.now, usage, self.evidence.index),
         )
         sources = Sources(settings.journal_dir, settings.database, settings.policy_archive)
-        records = EvidenceHandlers(self.evidence.index, settings.journal_dir)
+        records = EvidenceHandlers(self.evidence.index, settings.journal_dir, lambda: self.evidence.signing_key)
         evidence = evidence_methods(governed, records, ReplayHandlers(sources))
         return {GOVERNANCE: governance, EVIDENCE: evidence}
 

@@ -30,7 +30,7 @@ from benchmarks.driving import (
 )
 from benchmarks.outcome import Budget, Outcome, Row, at_least, at_most, row, row_beside, spaced
 from benchmarks.processes import ProcessFailedError, module, require_allows_on_record, sidecar, sink
-from benchmarks.scale import CONCURRENT, PACE_S, Scale
+from benchmarks.scale import CONCURRENT, FAST_PACE_S, PACE_S, Scale
 from benchmarks.turns import NO_H2LOAD
 from benchmarks.world import READ, WRITE, messages
 
@@ -38,16 +38,17 @@ HOW = """\
 Checks of an action whose policy says `evidence: durable`, through the asyncio client on uvloop, against the machine's
 own fsync: the median time of appending 64 records' worth of bytes to a file in the same directory and forcing it to
 disk, taken in every run while nothing else runs. (The sidecar tells nobody how long its own last sync took.)
-Concurrent decisions share an fsync; a lone caller cannot do better than one each. In a *closed loop* each of 64 callers
-asks again as soon as it is answered: that shows the most decisions a second, while p50 is above all the queue in front
-of the processor (64 divided by the rate), with or without a disk; so the same load of buffered checks takes turns with
-it, and what p50 has more than theirs is what being durable adds. *Paced*, 64 callers ask sixteen times a second each,
-one after another, about a thousand a second in all: nothing queues, and p50 is what a decision waits for, counted
-from when it is really asked; once with the client, all sharing its stream, and once with h2load, each on a connection
-of its own. *Two processes* are two clients with 32 callers each, because 64 callers in one Python
-process cost as much processor time as the sidecar. *With a collector* is the same sidecar with spans and metrics over
-OTLP to a process that drops them: durable decisions are always exported. The index follows the journal in both;
-what a load has left behind is done before the next one begins."""
+Concurrent decisions share an fsync; a lone caller cannot do better than one each. In a *closed loop* each of 64
+callers asks again as soon as it is answered: that shows the most decisions a second, while p50 is above all the queue
+in front of the processor (64 divided by the rate), with or without a disk; so the same load of buffered checks takes
+turns with it, and what p50 has more than theirs is what being durable adds. *Paced*, 64 callers ask four times a
+second each, one after another: nothing queues, and p50 is what a decision waits for, counted from when it is really
+asked; once with the client, all sharing its stream, and once with h2load, each on a connection of its own. *At a
+thousand a second* they ask four times as often, which takes most of what a sidecar's thread can do in calls of one
+check. *Two processes* are two clients with 32 callers each, because 64 callers in one Python process cost as much
+processor time as the sidecar. *With a collector* is the same sidecar with spans and metrics over OTLP to a process
+that drops them: durable decisions are always exported. The index follows the journal in both; what a load has left
+behind is done before the next one begins."""
 
 _RECORD = b"x" * 1_200
 _FSYNCS = 100
@@ -61,6 +62,8 @@ _PACED, _PACED_BUFFERED = "64 callers, paced", "64 callers, paced, buffered"
 _PACED_COLLECTED = f"{_PACED}, with a collector"
 _H2LOAD, _H2LOAD_BUFFERED = f"{_PACED}, h2load", f"{_PACED}, h2load, buffered"
 _H2LOAD_COLLECTED = f"{_H2LOAD}, with a collector"
+_FAST = f"{_H2LOAD}, at a thousand a second"
+_FAST_BUFFERED = f"{_FAST}, buffered"
 _BESIDE = {
     _PACED: _PACED_BUFFERED,
     _PACED_COLLECTED: _PACED_BUFFERED,
@@ -142,14 +145,16 @@ def _by_h2load(scale: Scale, folder: Path, usual: str, exporting: str) -> Mappin
         return {}
     of = {action: messages(scale.wire_sessions, 1, action)[0] for action in (WRITE, READ)}
 
-    def paced(target: str, action: str) -> Sample:
-        allow = first_answer(target, of[action])
-        return h2load.pace(target, of[action], allow, CONCURRENT, PACE_S, scale.paced_turns, folder)
+    def paced(target: str, action: str, every_s: float = PACE_S) -> Sample:
+        allow, turns = first_answer(target, of[action]), round(scale.paced_turns * PACE_S / every_s)
+        return h2load.pace(target, of[action], allow, CONCURRENT, every_s, turns, folder)
 
     return {
         _H2LOAD: partial(paced, usual, WRITE),
         _H2LOAD_BUFFERED: partial(paced, usual, READ),
         _H2LOAD_COLLECTED: partial(paced, exporting, WRITE),
+        _FAST: partial(paced, usual, WRITE, FAST_PACE_S),
+        _FAST_BUFFERED: partial(paced, usual, READ, FAST_PACE_S),
     }
 
 

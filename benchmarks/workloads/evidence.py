@@ -29,10 +29,10 @@ looked through. Shadow policies are off: they are another decision, which costs 
 are buffered allows. The servers take turns in every run. Each turn begins with half as many calls that do not count,
 so that index, export and the rest are at work beside those that do, and ends when what they left behind is done. In a
 closed loop each caller asks again as soon as it is answered, so that 64 of them wait above all for one another: p50
-is then what a decision costs of the processor. *Paced*, 64 connections ask sixteen times a second each, about a
-thousand a second in all: p50 is what a decision takes. Generator and servers share the machine. Processor time is
-that of whole turns with 64 callers: of the event loop's thread, of all other threads of the process, which share its
-interpreter, and of its child processes."""
+is then what a decision costs of the processor. *Paced*, 64 connections ask four times a second each, so that nothing
+queues: p50 is what a decision takes. Generator and servers share the machine. Processor time is that of whole turns
+with 64 callers: of the event loop's thread, of all other threads of the process, which share its interpreter, and of
+its child processes."""
 
 OFF, ON, EVERY = "evidence off", "evidence on", "on, all exported"
 _BAR_P50 = 1.15

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,8 @@ from pdp.doors.wire import timestamp
 from pdp.evidence.index.query import FoundRecord, Page, Query, RecordKind, RecordOutcome, token_of
 from pdp.evidence.index.topics import decode_line, summary_of
 from pdp.evidence.instants import parse_instant
+from pdp.evidence.seals.chain_check import Broken
+from pdp.evidence.seals.signing import PUBLIC_KEY
 from pdp.evidence.seals.verifying import Verification, Verified
 from pdp.evidence.seals.verifying_apart import VerificationLateError, verify_apart
 from pdp.evidence.trouble import EvidenceError
@@ -60,10 +63,11 @@ class _Wanted(Struct, frozen=True):
 class EvidenceHandlers:
     """The methods about the journal."""
 
-    def __init__(self, records: Records, journal: Path) -> None:
-        """`journal` is the directory of its segments."""
+    def __init__(self, records: Records, journal: Path, signing_key: Callable[[], str] = str) -> None:
+        """`journal` is the directory of its segments; `signing_key` says which key its sidecar signs it with."""
         self._records = records
         self._journal = journal
+        self._signing_key = signing_key
         self._look_ups = LookUps()
         self._verifications = LookUps()
 
@@ -117,12 +121,17 @@ class EvidenceHandlers:
 
     def _verify(self, late_at: float) -> Verification:
         try:
-            return verify_apart(self._journal, late_at - time.monotonic())
+            found = verify_apart(self._journal, late_at - time.monotonic())
         except VerificationLateError as error:
             raise LateError(str(error)) from error
         except (OSError, EvidenceError) as error:
             text = f"the journal cannot be checked: {error}"
             raise UnavailableError(text) from error
+        own = self._signing_key()
+        if isinstance(found, Verified) and own not in ("", found.key):
+            # Whoever removes every seal, or makes them anew, has to bring a key of their own.
+            return [Broken(PUBLIC_KEY, 0, 0, f"the journal is not sealed with this sidecar's key `{own}`")]
+        return found
 
 
 def _listed(found: FoundRecord) -> pb.Record:

@@ -155,6 +155,18 @@ async def test_a_journal_is_verified_over_the_door(server: Running) -> None:
     assert (bad.intact, bad.broken[0].segment) == (False, segment.name)
 
 
+async def test_a_journal_without_its_seals_and_keys_is_not_intact(server: Running) -> None:
+    """The sidecar knows which key it signs with."""
+    await asked_thrice(server)
+    directory = server.sidecar.settings.journal_dir
+    for path in (*directory.glob("*.seal"), *directory.glob("signing.*")):
+        path.unlink()
+    verify = server.evidence.VerifyJournal
+    found = await verify(pb.VerifyJournalRequest(), timeout=PATIENCE_S, metadata=AUDITOR)
+    assert (found.intact, [place.segment for place in found.broken]) == (False, ["signing.pub"])
+    assert server.sidecar.evidence.signing_key in found.broken[0].what
+
+
 async def test_a_lost_index_is_made_anew(serve: Serve) -> None:
     """It is derived."""
     server = await serve()

@@ -249,6 +249,15 @@ async def test_closing_with_a_broken_disk_counts_what_is_given_up(
     assert "closed with 2 records that could not be written" in caplog.text
 
 
+async def test_closing_with_a_broken_disk_and_nothing_to_write_waits_for_nothing(story: Story) -> None:
+    """Nobody needs to know whether it would work again."""
+    story.disk.break_()
+    with pytest.raises(EvidenceUnavailableError):
+        await story.durable("a")
+    async with asyncio.timeout(30):
+        assert await story.journal.close(3600.0) == 0
+
+
 async def test_closing_does_not_wait_for_a_disk_that_hangs(story: Story) -> None:
     """A sync cannot be interrupted, the process can still end."""
     story.disk.stall()

@@ -38,6 +38,9 @@ _SLICE = 16
 _TICK_S = 0.001
 """What a loop's clock may be behind its timers."""
 
+_LAST_WORK_S = 0.5
+"""For a commit that is under way when the disk is given up."""
+
 _FIRST_BACKOFF_S = 0.02
 _LAST_BACKOFF_S = 1.0
 
@@ -182,7 +185,7 @@ class JournalWriter:
             self._timer.cancel()
         while self._untold:
             self._tell_slice()
-        return await self._scribe.close(0.0 if self._given_up else timeout_s)
+        return await self._scribe.close(_LAST_WORK_S if self._given_up else timeout_s)
 
     def _go_on(self) -> None:
         """Send the next commit, if the scribe is free and it is time for one; else see to it that it is later."""
@@ -201,6 +204,8 @@ class JournalWriter:
 
     def _due_at(self) -> float | None:
         """Return when the next commit is due; None: there is nothing to write."""
+        if self._ending and not self.queue and not self.kept:
+            return None
         if self.trouble is not None:
             return self.trouble.retry_at
         if self._waited_for or self.kept or len(self.queue) >= BATCH or (self.queue and self._ending):

@@ -8,7 +8,7 @@ Rule 3: it decides nothing: what becomes of records that cannot be written is th
 Why a process: a thread that chains, writes and syncs takes turns with whoever decides at every one of these steps, for
 they share the interpreter's lock, and each turn costs as much as a decision.
 
-Its standard input is one end of a socket. What comes in are frames: four bytes that say how long the rest is, and the
+Its standard input is one end of a socket. What comes in are frames: eight bytes that say how long the rest is, and the
 bodies of one commit, a line feed between two. What goes out are lines of JSON: `Written`, or `Failed`.
 """
 
@@ -31,7 +31,7 @@ from pdp.evidence.journal.disk import LocalDisk
 from pdp.evidence.journal.segment_log import SegmentLog
 from pdp.evidence.journal.segments import ChainEnd
 
-_SIZE_BYTES = 4
+_SIZE_BYTES = 8
 
 
 class Written(Struct, frozen=True, tag="written"):
