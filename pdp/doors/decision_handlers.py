@@ -51,7 +51,11 @@ class DecisionHandlers:
         """Decide one request."""
         request = request_of(message, call.caller)
         response = pb.CheckResponse()
-        _fill(response.decision, await self._point.check(request, call, message.traceparent))
+        begun = await self._point.begun(request, call, message.traceparent)
+        if isinstance(begun, Answer):
+            _fill(response.decision, begun)
+        else:
+            await self._settle([(response.decision, begun)])
         return response
 
     async def check_batch(self, message: pb.CheckBatchRequest, call: Call) -> pb.CheckBatchResponse:
@@ -108,11 +112,24 @@ class DecisionHandlers:
                 pending.append((decisions.add(), answer))
             else:
                 waiting.append((decisions.add(), answer))
-        settled = await self._point.settle([one for _, one in pending])
-        for (message, _), answer in zip(pending, settled, strict=True):
-            _fill(message, answer)
+        if pending:
+            await self._settle(pending)
         for message, task in waiting:
             _fill(message, await task)
+
+    async def _settle(self, pending: Sequence[tuple[pb.Decision, Pending]]) -> None:
+        """Put answers down while their records are on the way to the disk, and return once they may leave.
+
+        Those whose records do not get there are denials by then.
+        """
+        await asyncio.sleep(0)  # the records leave first
+        for message, one in pending:
+            _fill(message, one.answer)
+        settled = await self._point.settle([one for _, one in pending])
+        for (message, one), answer in zip(pending, settled, strict=True):
+            if answer is not one.answer:
+                message.Clear()
+                _fill(message, answer)
 
     def _decide_one(
         self, check: pb.CheckRequest, call: Call, named: set[str]

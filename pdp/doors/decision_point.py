@@ -125,10 +125,13 @@ class DecisionPoint:
 
     async def check(self, request: Request, call: Call, traceparent: str = "") -> Answer:
         """Decide one request; an allow counts as a use."""
-        begun = self.begin(request, call, traceparent)
-        if begun is None:
-            begun = await self._begin_later(request, call, traceparent)
+        begun = await self.begun(request, call, traceparent)
         return begun if isinstance(begun, Answer) else (await self.settle((begun,)))[0]
+
+    async def begun(self, request: Request, call: Call, traceparent: str = "") -> Answer | Pending:
+        """Decide one request, but do not wait for its record."""
+        begun = self.begin(request, call, traceparent)
+        return await self._begin_later(request, call, traceparent) if begun is None else begun
 
     def begin(self, request: Request, call: Call, traceparent: str = "") -> Answer | Pending | None:
         """Decide one request; return None and leave no trace if it must wait for a revision or for room.

@@ -247,24 +247,27 @@ class JournalWriter:
         return batch
 
     def _answered(self, answer: Answer) -> None:
-        batch, self.under_way = self.under_way, None
+        batch = self.under_way
         if batch is None or self._given_up:
             return  # the end has come before the answer
         if isinstance(answer, Failed):
+            self.under_way = None
             self._fail(batch, answer.error)
-        else:
-            self._written(batch, answer)
-        self._go_on()
+            self._go_on()
+            return
+        for entry in batch.durable:
+            if entry.written is not None and not entry.written.done():  # else whoever waited has given up
+                entry.written.set_result(None)
+        self._loop.call_soon(self._written, batch, answer)  # behind those who waited
 
     def _written(self, batch: Batch, answer: Written) -> None:
+        self.under_way = None
         self.synced = ChainEnd(answer.sequence, answer.hash, self._current(answer.segment), answer.size)
         self.last_sync_s, self._flush_at = answer.sync_s, self._loop.time() + self._flush_interval_s
         self._recovered()
         self._release(batch.entries)
-        for entry in batch.durable:
-            if entry.written is not None and not entry.written.done():  # else whoever waited has given up
-                entry.written.set_result(None)
         self._tell_later(batch, answer)
+        self._go_on()
 
     def _tell_later(self, batch: Batch, answer: Written) -> None:
         """Tell on what is on disk, a slice at a time, behind those who waited for it."""
