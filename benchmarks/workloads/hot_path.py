@@ -33,11 +33,12 @@ from pdp.settings import Settings
 
 HOW = """\
 The handler of `CheckBatch` in this process: bytes in, 64 decisions drawn over all sessions, bytes out, with the real
-journal behind it. The figure is the processor time of the event loop's thread alone; the journal's thread comes on top.
+journal behind it. The figure is the processor time of the event loop's thread alone; the scribe's process comes on top.
 The baseline decodes the same batch and encodes 64 fixed decisions. Then a `pdp serve` process under load from 64
-callers: what a decision costs its event loop, what all its other threads (journal, spans, gRPC), which share the
-interpreter with the loop, and what its child processes (the index). The table of functions is from a run of the handler
-under `cProfile`, which makes functions look slower than they are, small ones above all: read it for proportions."""
+callers: what a decision costs its event loop, what all its other threads (gRPC, log, archive), which share the
+interpreter with the loop, and what its child processes (scribe, index's keeper, exporter). The table of functions
+is from a run of the handler under `cProfile`, which makes functions look slower than they are, small ones above
+all: read it for proportions."""
 
 _UNIT = "µs a decision"
 _CHECKS = 2_000

@@ -53,6 +53,9 @@ from pdp.evidence.trouble import BufferFullError
 from pdp.evidence.usage.usage import Restored, UseLedger
 from pdp.evidence.usage.usage_book import UsageBook
 
+_LEAST_S = 0.2
+"""What is left for others when the journal has taken all the time there was."""
+
 
 class EvidenceSettings(Struct, frozen=True, kw_only=True):
     """How evidence is kept."""
@@ -220,14 +223,24 @@ class Evidence:
             self._metrics.policies_reloaded(result)
 
     async def close(self, timeout_s: float = 5.0) -> int:
-        """Write what is queued and export what is due, each for at most `timeout_s`; return records given up."""
+        """Write what is queued and then export what is due, for at most `timeout_s`; return records given up.
+
+        Where processes that follow the journal hang it takes some seconds more.
+        """
+        give_up_at = time.monotonic() + timeout_s
         lost = await self._journal.close(timeout_s)
-        if self._lines is not None:
-            await asyncio.to_thread(self._lines.close, timeout_s)
-        await asyncio.to_thread(self.usage.close)
-        await asyncio.to_thread(self.index.close)
-        await asyncio.to_thread(self._close_telemetry, timeout_s)
+        left = max(give_up_at - time.monotonic(), _LEAST_S)
+        await asyncio.gather(
+            asyncio.to_thread(self._close_lines, left),
+            asyncio.to_thread(self.usage.close),
+            asyncio.to_thread(self.index.close),
+            asyncio.to_thread(self._close_telemetry, left),
+        )
         return lost
+
+    def _close_lines(self, timeout_s: float) -> None:
+        if self._lines is not None:
+            self._lines.close(timeout_s)
 
     def _can_do_without(self, sequence: int) -> bool:
         """Return whether nobody needs the records up to this one any more; on the archive's thread.

@@ -234,7 +234,7 @@ async def test_the_figures_show_a_full_disk_and_its_end(serve: Serve, home: Path
     assert await story.codes(ALL) == [UNAVAILABLE] * len(DURABLE) + plain(BUFFERED)
     during = await figures(port)
     assert (during("pdp_journal_errors_total") > 0, during("pdp_journal_queue") > 0) == (True, True)
-    async with asyncio.timeout(PATIENCE_S):  # the writer's thread counts them behind the answers
+    async with asyncio.timeout(PATIENCE_S):  # they are counted behind the answers
         while (await figures(port))("pdp_decisions_total", UNAVAILABLE) < len(DURABLE):  # noqa: ASYNC110  # a scrape tells no events
             await asyncio.sleep(0.02)
     assert (await figures(port))("pdp_decisions_total", UNAVAILABLE) == len(DURABLE)

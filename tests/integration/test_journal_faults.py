@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from pdp.core.model import Instant
+from pdp.evidence.journal import journal_writer
 from pdp.evidence.journal.faulty_disk import FaultyDisk
 from pdp.evidence.journal.journal import Journal
 from pdp.evidence.journal.journal_reader import read
@@ -205,6 +207,51 @@ async def test_a_record_that_fails_unforeseen_holds_up_no_other(story: Story) ->
     story.journal.append(replace(event("a"), attributes=Faulty()))
     await story.durable("b")
     assert story.names() == ["record_unwritable", "b"]
+
+
+async def test_a_disk_that_hangs_is_trouble_until_it_answers(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has failed yet, but durable decisions are denied at their deadlines."""
+    monkeypatch.setattr(journal_writer, "_HANGS_AFTER_S", 0.02)
+    story.disk.stall()
+    waiting = asyncio.ensure_future(story.durable("a"))
+    await until(lambda: not story.journal.healthy)
+    assert story.journal.status().error == "the disk does not answer"
+    story.disk.mend()
+    await waiting
+    assert story.journal.healthy
+
+
+async def test_a_durable_record_that_is_late_is_not_written_if_it_can_be_helped(story: Story) -> None:
+    """Its answer was denied, so it must not appear as if it was given; the one under way cannot be called back."""
+    story.disk.stall()
+    under_way = asyncio.ensure_future(story.durable("under way"))
+    await until(lambda: story.journal._writer.under_way is not None)
+    late, gone = (story.journal.append(event(name), durable=True) for name in ("late", "its client is gone"))
+    assert late is not None
+    assert gone is not None
+    await asyncio.sleep(0)
+    late.set_exception(EvidenceUnavailableError("not in time"))
+    gone.cancel()
+    story.disk.mend()
+    await under_way
+    await until(lambda: story.journal.status().held == 0)
+    assert (story.names(), str(late.exception())) == (["under way", "its client is gone"], "not in time")
+
+
+async def test_a_segment_that_is_removed_is_an_outage(tmp_path: Path) -> None:
+    """What is written to it would be nowhere."""
+    journal = Journal(tmp_path / "journal")
+    journal.open()
+    waiting = journal.append(event("a"), durable=True)
+    assert waiting is not None
+    await waiting
+    shutil.rmtree(tmp_path / "journal")
+    waiting = journal.append(event("b"), durable=True)
+    assert waiting is not None
+    with pytest.raises(EvidenceUnavailableError, match="the segment was removed"):
+        await waiting
+    assert not journal.healthy
+    await journal.close(0.1)
 
 
 async def test_all_who_wait_for_room_get_it(story: Story) -> None:

@@ -106,6 +106,22 @@ async def test_a_scribe_that_is_killed_is_replaced(journal: Journal, tmp_path: P
     assert isinstance(verify(tmp_path), Verified)
 
 
+async def test_a_clean_stop_says_nothing(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
+    """The scribe ends because it is told to."""
+    await journal.close()
+    assert caplog.text == ""
+
+
+async def test_a_scribe_that_dies_idle_is_said(
+    journal: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the next record is written all the same."""
+    os.kill(pid_of(journal), signal.SIGKILL)
+    await until(lambda: "the process that writes it has ended with -9" in caplog.text)
+    await durable(journal, "b")
+    assert (names(tmp_path), journal.status().errors) == (["a", "b"], 0)
+
+
 async def test_a_durable_record_fails_with_its_scribe_and_never_appears(journal: Journal, tmp_path: Path) -> None:
     """Its answer was never given; what nobody waited for is written by the next one."""
     os.kill(pid_of(journal), signal.SIGSTOP)
@@ -113,7 +129,7 @@ async def test_a_durable_record_fails_with_its_scribe_and_never_appears(journal:
     await until(lambda: journal._writer.under_way is not None)
     journal.append(event("b"))
     os.kill(pid_of(journal), signal.SIGKILL)
-    with pytest.raises(EvidenceUnavailableError, match="the process that writes it has ended"):
+    with pytest.raises(EvidenceUnavailableError, match="the process that writes it has ended with -9"):
         await waiting
     await until(lambda: journal.healthy and journal.status().held == 0)
     assert names(tmp_path) == ["a", "journal_recovered", "b"]

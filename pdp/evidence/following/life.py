@@ -35,7 +35,8 @@ def follow(hear: Callable[[Iterable[bytes]], float], work: Callable[[], None]) -
 
     `hear` comes to its end with the lines, has `work` return, and returns how long that may take.
     """
-    for ends in (signal.SIGINT, signal.SIGTERM):  # sent to all of a service they mean the sidecar, which has work to do
+    # Sent to all of a service they mean the sidecar, which has work to do.
+    for ends in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ends, signal.SIG_IGN)
     os.nice(_NICENESS)
     threading.Thread(target=_listen, args=(hear,), daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -68,8 +69,10 @@ class LocalFile:
             rest = rest[os.write(self._descriptor, rest) :]
 
     def sync(self) -> None:
-        """Wait for the disk."""
+        """Wait for the disk, and see that the file is still there."""
         os.fsync(self._descriptor)
+        if not os.fstat(self._descriptor).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "the segment was removed")
 
     def close(self) -> None:
         """Close the descriptor."""

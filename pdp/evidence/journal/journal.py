@@ -25,7 +25,7 @@ from msgspec import Struct
 from pdp.core.model import Attributes, Instant
 from pdp.evidence.journal.disk import Disk
 from pdp.evidence.journal.journal_end import find_end
-from pdp.evidence.journal.journal_writer import Entry, JournalWriter, Listeners, unavailable
+from pdp.evidence.journal.journal_writer import Entry, JournalWriter, Listeners, Scribe, unavailable
 from pdp.evidence.journal.ledger import Ledger, Ledgers
 from pdp.evidence.journal.scribe_process import ScribeProcess
 from pdp.evidence.journal.scribe_thread import ScribeThread
@@ -73,7 +73,7 @@ def _do_nothing() -> None:
 
 
 class Journal:
-    """One directory of segments with one writer. All methods belong to the event loop's thread."""
+    """One directory of segments with one writer. All methods but `status` belong to the event loop's thread."""
 
     _lock: int | None = None
     _opened = _closed = False
@@ -174,16 +174,16 @@ class Journal:
     @property
     def healthy(self) -> bool:
         """Whether durable records can be written, as far as is known."""
-        return self._opened and not self._closed and self._writer.trouble is None
+        return self._opened and not self._closed and not self._writer.trouble_now()
 
     def status(self) -> JournalStatus:
         """Return how the journal is doing; cheap, and callable from any thread."""
         if not self._opened:
             return JournalStatus(False, "the journal is closed", 0, 0.0, 0, 0.0, 0, 0)  # noqa: FBT003
-        writer, trouble = self._writer, self._writer.trouble
+        writer = self._writer
         return JournalStatus(
             healthy=self.healthy,
-            error="" if trouble is None else trouble.error,
+            error=writer.trouble_now(),
             held=self._held(),
             lag_s=self._lag_s(),
             sequence=writer.synced.sequence,
@@ -210,7 +210,7 @@ class Journal:
     def _begin(self, end: ChainEnd, lock: int) -> JournalWriter:
         """Start whoever writes, from the journal's end on."""
         if self._disk is None:
-            scribe: ScribeProcess | ScribeThread = ScribeProcess(self._directory, self._segment_bytes, lock)
+            scribe: Scribe = ScribeProcess(self._directory, self._segment_bytes, lock)
         else:
             scribe = ScribeThread(self._directory, self._segment_bytes, self._disk)
         scribe.start(end)

@@ -6,6 +6,11 @@ later as if it had been.
 Rule 3: each record is settled once: a durable one when it is on disk, a buffered one then or, if the disk fails, when
 it is kept for later; so metrics and alarms go on while the disk is down.
 Rule 4: nothing here waits: the scribe writes, one commit at a time, and what gathers meanwhile is the next.
+
+    queue -> under way (at the scribe) -> untold -> told
+                | the disk fails
+                v
+              kept (but durable ones, which fail) -> under way
 """
 
 from __future__ import annotations
@@ -35,6 +40,10 @@ BATCH = 512
 _SLICE = 16
 """Records told on before the event loop has its turn: some tens of microseconds."""
 
+_SHARE = 8
+"""Of the slices that wait, one in so many is told in a turn."""
+_HANGS_AFTER_S = 2.0
+_HANGS = "the disk does not answer"
 _TICK_S = 0.001
 """What a loop's clock may be behind its timers."""
 
@@ -54,9 +63,18 @@ class Entry(Struct):
     written: Future[None] | None = None
     """Whoever waits for it; None: nobody does, it is not durable."""
 
+    @property
+    def is_late(self) -> bool:
+        """Whether its answer was denied because it was not on disk in time: it must not appear as if it was given."""
+        written = self.written
+        return written is not None and written.done() and not written.cancelled()
+
 
 class Scribe(Protocol):
     """Who writes, beside the event loop."""
+
+    def start(self, end: ChainEnd) -> None:
+        """Begin, to go on at the journal's end; raise OSError if that cannot be done."""
 
     def commit(self, bodies: Sequence[bytes], end: ChainEnd, done: Callable[[Answer], None]) -> None:
         """Have records written behind the end, and call `done` once with the answer; one commit at a time."""
@@ -154,6 +172,7 @@ class JournalWriter:
         self._loop: AbstractEventLoop = asyncio.get_running_loop()
         self._waited_for = 0
         """Durable records in the queue."""
+        self._sent_at = 0.0
         self._untold: deque[_Untold] = deque()
         self._flush_at = 0.0
         self._timer: TimerHandle | None = None
@@ -171,6 +190,13 @@ class JournalWriter:
         """Whether the disk is known to be broken and not due for another try."""
         trouble = self.trouble
         return trouble is not None and self._loop.time() < trouble.retry_at
+
+    def trouble_now(self) -> str:
+        """Return why durable records cannot be written, as far as is known; empty: they can. For any thread."""
+        if self.trouble is not None:
+            return self.trouble.error
+        waited = self._loop.time() - self._sent_at
+        return _HANGS if self.under_way is not None and waited > _HANGS_AFTER_S else ""
 
     async def close(self, timeout_s: float) -> bool:
         """Write what there is; with a broken disk give up after `timeout_s`. Return whether nobody writes any more."""
@@ -238,12 +264,21 @@ class JournalWriter:
             _LOG.exception("the journal writer failed")
             self._loop.call_soon(self._answered, Failed(f"{type(error).__name__}: {error}"))
             return
+        if not bodies:
+            self.under_way = None
+            self._go_on()
+            return
+        self._sent_at = self._loop.time()
         self._scribe.commit(bodies, self.synced, self._answered)
 
     def _take_queue(self) -> Batch:
         """Return the oldest records of the queue."""
         batch = Batch([self.queue.popleft() for _ in range(min(BATCH, len(self.queue)))])
         self._waited_for -= len(batch.durable)
+        late = [entry for entry in batch.entries if entry.is_late]
+        if late:
+            self._release(late)
+            batch.entries = [entry for entry in batch.entries if not entry.is_late]
         return batch
 
     def _answered(self, answer: Answer) -> None:
@@ -282,7 +317,8 @@ class JournalWriter:
             self._loop.call_soon(self._tell)
 
     def _tell(self) -> None:
-        if self._untold:
+        """Tell a slice, and more where there is much to tell: it must not fall behind for ever."""
+        for _ in range(min(len(self._untold), 1 + len(self._untold) // _SHARE)):
             self._tell_slice()
         if self._untold:
             self._loop.call_soon(self._tell)

@@ -1,4 +1,4 @@
-"""The process that writes the journal of a running sidecar: `python -m pdp.evidence.journal.scribe JOURNAL …`.
+"""The process that writes the journal of a running sidecar: `python -m pdp.evidence.journal.scribe JOURNAL BYTES`.
 
 Rule 1: it writes what it is sent, a commit at a time, each whole or not at all, and answers each once.
 Rule 2: it ends with its sidecar, whatever ended that, and not before it has done what it was sent. It holds the
@@ -9,7 +9,8 @@ Why a process: a thread that chains, writes and syncs takes turns with whoever d
 they share the interpreter's lock, and each turn costs as much as a decision.
 
 Its standard input is one end of a socket. What comes in are frames: eight bytes that say how long the rest is, and the
-bodies of one commit, a line feed between two. What goes out are lines of JSON: `Written`, or `Failed`.
+bodies of one commit, a line feed between two; the first holds an `Opening`. What goes out are lines of JSON: `Written`,
+or `Failed`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,16 @@ from pdp.evidence.journal.segment_log import SegmentLog
 from pdp.evidence.journal.segments import ChainEnd
 
 _SIZE_BYTES = 8
+
+
+class Opening(Struct, frozen=True):
+    """Where the journal ends, as far as its sidecar knows."""
+
+    sequence: int
+    hash: str
+    segment: str
+    """Its name; empty: the next record begins one."""
+    size: int
 
 
 class Written(Struct, frozen=True, tag="written"):
@@ -65,10 +76,10 @@ def frame_of(bodies: Sequence[bytes]) -> bytes:
     return len(said).to_bytes(_SIZE_BYTES) + said
 
 
-def arguments_of(directory: Path, segment_bytes: int, end: ChainEnd) -> list[str]:
-    """Return what the process is to be started with: what to write to, and where to go on."""
+def opening_of(end: ChainEnd) -> bytes:
+    """Return the frame that says where to go on."""
     segment = "" if end.segment is None else end.segment.name
-    return [str(directory), str(segment_bytes), str(end.sequence), end.hash, segment, str(end.size)]
+    return frame_of([_ENCODE(Opening(end.sequence, end.hash, segment, end.size))])
 
 
 def commit(log: SegmentLog, bodies: Sequence[bytes]) -> Answer:
@@ -85,19 +96,21 @@ def commit(log: SegmentLog, bodies: Sequence[bytes]) -> Answer:
     return Written(end.sequence, end.hash, segment, end.size, took, "" if full is None else full.name)
 
 
-def _log_of(arguments: Sequence[str]) -> SegmentLog:
-    directory, segment_bytes, sequence, hash_, segment, size = arguments
-    folder = Path(directory)
-    end = ChainEnd(int(sequence), hash_, folder / segment if segment else None, int(size))
+def _log_of(directory: Path, segment_bytes: int, opening: bytes) -> SegmentLog:
+    said = msgspec.json.decode(opening, type=Opening)
+    end = ChainEnd(said.sequence, said.hash, directory / said.segment if said.segment else None, said.size)
     # An earlier process of the same sidecar may have written more than it could answer for.
-    return SegmentLog(folder, LocalDisk(), int(segment_bytes), end, astray=True)
+    return SegmentLog(directory, LocalDisk(), segment_bytes, end, astray=True)
 
 
 def _next_frame(frames: BinaryIO) -> list[bytes] | None:
     """Return the bodies of the next commit; None: there are no more, or the rest of one will never come."""
-    head = frames.read(_SIZE_BYTES)
-    size = int.from_bytes(head)
-    said = frames.read(size) if len(head) == _SIZE_BYTES else b""
+    try:
+        head = frames.read(_SIZE_BYTES)
+        size = int.from_bytes(head)
+        said = frames.read(size) if len(head) == _SIZE_BYTES else b""
+    except ConnectionResetError:  # a sidecar that was killed before it heard the last answer, so it sent no more
+        return None
     return said.split(b"\n") if said and len(said) == size else None
 
 
@@ -106,13 +119,17 @@ def main() -> None:
     # Sent to all of a service they mean the sidecar, whose end this one outlives by what it was sent.
     for ends in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ends, signal.SIG_IGN)
-    log = _log_of(sys.argv[1:])
+    directory, segment_bytes = sys.argv[1:]
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as answers, os.fdopen(sys.stdin.fileno(), "rb") as frames:
+        opening = _next_frame(frames)
+        if opening is None:
+            return
+        log = _log_of(Path(directory), int(segment_bytes), opening[0])
         while (bodies := _next_frame(frames)) is not None:
             answer = commit(log, bodies)
             with suppress(OSError):  # nobody listens any more, but what was sent is written
                 answers.sendall(_ENCODE(answer) + b"\n")
-    log.close()
+        log.close()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
@@ -13,10 +14,13 @@ import msgspec
 
 from pdp.evidence.apart import command
 from pdp.evidence.journal import scribe
-from pdp.evidence.journal.scribe import Answer, Failed, arguments_of, decode_answer, frame_of
+from pdp.evidence.journal.scribe import Answer, Failed, decode_answer, frame_of, opening_of
 from pdp.evidence.journal.segments import ChainEnd
 
+_LOG = logging.getLogger(__name__)
+
 _MOST_HEARD = 65_536
+_IS_GONE_WITHIN_S = 0.05
 _DIES_WITHIN_S = 0.5
 """Once it is killed, but for a disk that hangs: nothing interrupts that."""
 
@@ -35,6 +39,7 @@ class ScribeProcess:
         self._unsent = memoryview(b"")
         self._heard = b""
         self._done: Callable[[Answer], None] = _ignore
+        self._closing = False
 
     @property
     def pid(self) -> int | None:
@@ -43,18 +48,20 @@ class ScribeProcess:
 
     def start(self, end: ChainEnd) -> None:
         """Start the process, to go on at the journal's end; raise OSError if that cannot be done."""
-        if self._process is not None and not _ended(self._process, 0.0):
-            message = "the process that wrote it hangs"
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            message = "the process that wrote it has not ended yet"
             raise OSError(message)  # INVARIANT: never two of them
         ours, theirs = socket.socketpair()
         try:
             self._process = subprocess.Popen(  # noqa: S603  # this very program, on a directory from the settings
-                command(scribe.__name__, *arguments_of(self._directory, self._segment_bytes, end)),
+                command(scribe.__name__, str(self._directory), str(self._segment_bytes)),
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 pass_fds=(self._lock,),
                 process_group=0,  # Ctrl-C is for the sidecar alone, also before this one has come to ignore it
             )
+            ours.sendall(opening_of(end))  # INVARIANT: a socket has room for it
         except BaseException:
             ours.close()
             raise
@@ -79,11 +86,12 @@ class ScribeProcess:
 
     async def close(self, timeout_s: float) -> bool:
         """Let it finish what it was sent, and end it; return whether it has ended: not while a disk hangs."""
+        self._closing = True
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
         process = self._process
-        ended = process is None or await asyncio.to_thread(_ended, process, timeout_s)
+        ended = process is None or await asyncio.to_thread(_end_within, process, timeout_s)
         self._hang_up()
         return ended
 
@@ -99,6 +107,7 @@ class ScribeProcess:
             self._send()
         except OSError as error:
             self._fall(str(error))
+            return
         if not self._unsent and self._socket is not None:
             self._loop.remove_writer(self._socket)
 
@@ -110,7 +119,7 @@ class ScribeProcess:
         except OSError:
             data = b""
         if not data:
-            self._fall("the process that writes it has ended")
+            self._fall(f"the process that writes it has ended with {self._code()}")
             return
         *lines, self._heard = (self._heard + data).split(b"\n")
         try:
@@ -121,8 +130,17 @@ class ScribeProcess:
 
     def _fall(self, why: str) -> None:
         """Give the process up, and answer for it; the next commit starts another, once this one has ended."""
+        if self._done is _ignore and not self._closing:
+            _LOG.warning("the journal is written by another process from now on: %s", why)
         self._hang_up()
         self._answer(Failed(why))
+
+    def _code(self) -> int | None:
+        """Return what the process has ended with; None: it is not over yet."""
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):  # its end of the socket is gone, so it is about to
+                return self._process.wait(_IS_GONE_WITHIN_S)
+        return None
 
     def _answer(self, answer: Answer) -> None:
         done, self._done = self._done, _ignore
@@ -136,7 +154,7 @@ class ScribeProcess:
             ours.close()
 
 
-def _ended(process: subprocess.Popen[bytes], timeout_s: float) -> bool:
+def _end_within(process: subprocess.Popen[bytes], timeout_s: float) -> bool:
     """Wait for a process, kill it if that takes too long, and return whether it has ended."""
     for seconds in (timeout_s, _DIES_WITHIN_S):
         with suppress(subprocess.TimeoutExpired):
