@@ -105,6 +105,7 @@ class Sidecar:
         self._doors: list[GrpcDoor] = []
         self._servers: list[grpc.aio.Server] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._started = False
         self.health = HealthHandlers(
             {"": False, "readiness": False, "liveness": True, "policies": True, "evidence": True}
             | dict.fromkeys((DECISIONS, GOVERNANCE, EVIDENCE), False)
@@ -148,6 +149,7 @@ class Sidecar:
         started: dict[str, Attribute] = {"version": VERSION, "revision": self.snapshot.revision}
         started |= {"policies": self.snapshot.policies.version, "changes_recorded_late": missing}
         self._note("started", started | {"signing_key": self.evidence.signing_key})
+        self._started = True
 
     async def stop(self) -> None:
         """Say so to callers, let what is under way finish, write what is recorded; bounded by `drain`."""
@@ -161,8 +163,9 @@ class Sidecar:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._store is not None:
+        if self._started:
             self._note("stopped", {"revision": self.snapshot.revision})
+        if self._store is not None:
             await self._store.close()
         lost = await self.evidence.close(drain / 2)
         if lost:
@@ -342,10 +345,11 @@ async def _refuse_older_store(store: Store, recorded: Revision) -> None:
 
 
 async def serve(settings: Settings, *, ready: Callable[[Sidecar], None] | None = None) -> None:
-    """Run a sidecar until SIGTERM or SIGINT, or until a part fails; then raise what failed it."""
+    """Run a sidecar until SIGTERM, SIGINT or SIGHUP, or until a part fails; then raise what failed it."""
     sidecar = Sidecar(settings)
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    outlives_terminal = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # `nohup`
+    for number in (signal.SIGTERM, signal.SIGINT, *(() if outlives_terminal else (signal.SIGHUP,))):
         loop.add_signal_handler(number, sidecar.stopping.set)
     try:
         await sidecar.start()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pdp.evidence.journal.journal_reader import Entry
     from pdp.evidence.seals.signing import PublicKey
+    from pdp.evidence.seals.verifying import Verification
 
 _LINES = 10
 
@@ -87,7 +88,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check the hash chain and the seals."""
-    from pdp.cli.journal_view import verification_json, verification_view
+    from pdp.cli.journal_view import verification_view
     from pdp.evidence.seals.verifying import verify as verify_journal
     from pdp.evidence.trouble import SigningKeyError
 
@@ -96,10 +97,21 @@ def verify(
     except (SigningKeyError, OSError) as error:
         raise CommandError(str(error)) from error
     if as_json:
-        show_json(verification_json(outcome))
+        show_json(_verification_json(outcome))
     else:
         show(verification_view(outcome, trusted=key is not None))
     raise typer.Exit(int(isinstance(outcome, list) or outcome.unsealed))
+
+
+def _verification_json(outcome: Verification) -> dict[str, object]:
+    """Return what was found; `intact`, `broken`, `sealed` and `unsealed` are always there."""
+    from pdp.cli.journal_view import verification_json
+
+    told: dict[str, object] = {"broken": [], "sealed": None, "unsealed": None}  # of a broken one they cannot be told
+    if not isinstance(outcome, list):
+        last = outcome.first_sequence + outcome.records - 1
+        told["unsealed"] = min(outcome.records, max(last - outcome.sealed_until, 0))
+    return told | verification_json(outcome)
 
 
 def _trusted(path: Path) -> PublicKey:

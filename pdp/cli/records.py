@@ -86,8 +86,8 @@ def _say_none(filters: Filters) -> None:
     from pdp.cli.record_codes import hint_for
 
     remark_text("no record meets that\n")
-    hint = hint_for(filters.texts.get("code", ""))
-    if hint:
+    code = filters.texts.get("code", "")
+    if code and (hint := hint_for(code)):
         say_hint(hint)
 
 

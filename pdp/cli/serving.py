@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _SERVE_HELP = help_text(
-    "Run a sidecar until SIGTERM or SIGINT; then it lets what is under way finish.",
+    "Run a sidecar until SIGTERM, SIGINT or SIGHUP; then it lets what is under way finish.",
     "Without configuration it keeps everything in `./data` and listens on two Unix sockets there: one for "
     "decisions, one for administration. Log lines go to standard output, as JSON unless that is a terminal.",
     examples=["pdp serve --policies policies/", "pdp serve --config pdp.yaml"],
@@ -60,16 +60,15 @@ def serve(
     settings = _settings(config, data_dir, policies or [])
 
     from pdp.app import serve as serve_sidecar
-    from pdp.cli.logs import set_up_logs
+    from pdp.cli.logs import logging_to_output
     from pdp.cli.serve_view import ready_view
-
-    set_up_logs(as_json=as_json or not sys.stdout.isatty())
 
     def ready(sidecar: Sidecar) -> None:
         if not as_json:
             remark(ready_view(sidecar.settings, with_config=config is not None))
 
-    _run(serve_sidecar(settings, ready=ready))
+    with logging_to_output(as_json=as_json or not sys.stdout.isatty()):
+        _run(serve_sidecar(settings, ready=ready))
 
 
 _VERSION_HELP = help_text("Print the versions of server, client and protocol.", examples=["pdp version"], exits="0")

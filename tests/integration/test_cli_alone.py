@@ -186,6 +186,15 @@ def test_a_sidecar_that_cannot_start_says_why(folder: Path, arguments: list[str]
     assert done.stderr.startswith(error)
 
 
+def test_a_sidecar_that_never_started_has_not_stopped(folder: Path) -> None:
+    """Its log has no such line before the error."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        (folder / "pdp.yaml").write_text(f"telemetry: {{prometheus_port: {taken.getsockname()[1]}}}\n")
+        done = run(folder, "serve", "--config", "pdp.yaml")
+    assert (done.returncode, '"stopped"' in done.stdout) == (2, False)
+    assert "error: " in done.stderr
+
+
 def test_bad_policies_keep_a_sidecar_from_starting(folder: Path) -> None:
     """With the place of the problem; later, a bad change leaves the last good set."""
     (folder / "policies").mkdir()
@@ -212,7 +221,9 @@ def test_a_sidecar_says_what_to_do_next_and_stops_when_told(folder: Path) -> Non
     serving.send_signal(signal.SIGTERM)
     log, _ = serving.communicate(timeout=30)
     assert serving.returncode == 0
-    assert [json.loads(line)["event"] for line in log.splitlines()] == ["started", "stopped"]
+    made, *events = [json.loads(line)["event"] for line in log.splitlines()]
+    assert made.startswith("a key to sign the journal with was made: `")
+    assert events == ["started", "stopped"]
     told = run(folder, "journal", "tail", "--data-dir", "elsewhere")
     assert [line.split()[3] for line in told.stdout.splitlines()] == ["started", "lapses", "stopped"]
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 from sessionpdp.v1 import decision_pb2 as pb
+from sessionpdp.v1 import evidence_pb2
 
 from pdp.app import Sidecar
 from pdp.core.model import Duration
 from pdp.core.wording import SECOND
 from pdp.doors.listening import ListenError
+from pdp.evidence.index import keeper
+from pdp.evidence.journal import scribe
 from pdp.settings import Listener, Settings
 from pdp.state.store import StoreUnusableError
 from tests.integration.conftest import Serve
@@ -33,7 +38,9 @@ from tests.integration.serving import (
     until,
     world,
 )
+from tests.integration.test_index_process import found
 from tests.ports import free_port
+from tests.processes import children_of
 
 Launch = Callable[..., ServerProcess]
 
@@ -70,6 +77,57 @@ async def test_a_stop_answers_what_is_asked_and_ends_what_waits(launch: Launch) 
     assert await idle.read() == grpc.aio.EOF
     assert (await refusal(watch.read())).reason == "STORE_UNAVAILABLE"
     assert await process.ended() == 0, process.log
+    await server.close()
+
+
+@contextmanager
+def hangups(how: signal.Handlers) -> Iterator[None]:
+    """Start processes that end at a closed terminal (SIG_DFL) or, as under `nohup`, do not (SIG_IGN)."""
+    before = signal.signal(signal.SIGHUP, how)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+async def test_a_closed_terminal_stops_it_like_any_other_stop(launch: Launch) -> None:
+    """SIGHUP: the exit code is 0, no socket is left, and the stop is on record."""
+    process = launch()
+    with hangups(signal.SIG_DFL):
+        await process.start()
+    process.process.send_signal(signal.SIGHUP)
+    assert await process.ended() == 0, process.log
+    assert list((process.home / "d").glob("*.sock")) == []
+    assert '"name":"stopped"' in next((process.home / "d" / "journal").glob("*.jsonl")).read_text()
+
+
+async def test_what_was_started_to_outlive_its_terminal_does(launch: Launch) -> None:
+    """Under `nohup` SIGHUP is ignored, and it is told to stop in another way."""
+    process = launch()
+    with hangups(signal.SIG_IGN):
+        await process.start()
+    process.process.send_signal(signal.SIGHUP)
+    server = process.connect()
+    await server.apply(*world())
+    assert await server.check() == "GRANTED"
+    await server.close()
+    process.terminate()
+    assert await process.ended() == 0
+
+
+async def test_a_hangup_does_not_end_what_works_for_it(launch: Launch) -> None:
+    """Its processes still have work to do, and end with it."""
+    process = launch()
+    await process.start()
+    server = process.connect()
+    await server.apply(*world())
+    assert await found(server, evidence_pb2.RECORD_KIND_CHANGE) == 1
+    pids = [children_of(process.process.pid, module.__name__) for module in (scribe, keeper)]
+    for (pid,) in pids:
+        os.kill(pid, signal.SIGHUP)
+    await server.apply(session("s-2"))
+    assert await found(server, evidence_pb2.RECORD_KIND_CHANGE) == 2
+    assert [children_of(process.process.pid, module.__name__) for module in (scribe, keeper)] == pids
     await server.close()
 
 

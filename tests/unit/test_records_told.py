@@ -241,6 +241,12 @@ def test_nothing_found_is_told_from_a_code_that_is_none(pdp: Pdp, code: str, hin
     assert pdp("export", "--code", code) == (0, "", f"no record meets that\n{hint}")
 
 
+def test_nothing_found_without_a_code_doubts_no_code(pdp: Pdp) -> None:
+    """Nothing is said of one that nobody named."""
+    journal("a")
+    assert pdp("query", "--session", "nix") == (0, "", "no record meets that\n")
+
+
 @pytest.mark.parametrize("command", [["query"], ["export"], ["what-if", "--policies", "none"]])
 def test_a_period_that_ends_before_it_begins_is_refused(pdp: Pdp, command: list[str]) -> None:
     """Nothing can lie in it."""
@@ -346,6 +352,25 @@ def test_a_journal_that_nobody_vouches_for_is_not_called_intact(
     assert (returned, out.splitlines()[0]) == (code, heading)
     assert sealed in out
     assert json.loads(pdp("verify", "--json")[1])["sealed"] is (heading == "intact")
+
+
+def test_verify_tells_machines_the_same_members_whatever_it_finds(pdp: Pdp) -> None:
+    """Nobody must ask first whether `broken` is there; what a broken journal cannot tell is null."""
+
+    def told() -> dict[str, object]:
+        said = json.loads(pdp("verify", "--json")[1])
+        return {name: said[name] for name in ("intact", "broken", "sealed", "unsealed")}
+
+    directory = journal(*EVENTS)
+    assert told() == {"intact": True, "broken": [], "sealed": True, "unsealed": 0}
+    head_before(directory)
+    assert told() == {"intact": True, "broken": [], "sealed": True, "unsealed": 1}
+    (directory / "head.seal").unlink()
+    what = "it is missing: whether the youngest records were cut off cannot be told"
+    broken = [{"segment": "head.seal", "line": 1, "sequence": 0, "what": what}]
+    assert told() == {"intact": False, "broken": broken, "sealed": None, "unsealed": None}
+    without_keys(directory)
+    assert told() == {"intact": True, "broken": [], "sealed": False, "unsealed": 11}
 
 
 def test_verify_says_how_far_what_it_found_can_be_believed(pdp: Pdp) -> None:

@@ -1,6 +1,6 @@
-"""A line in the process's log for each decision, written by a thread of its own: who reads the log may be slow.
+"""A line in the process's log for each decision, made by a thread of its own: decisions may come faster than lines.
 
-Rule 1: memory is bounded: lines that find no room are left out, and how many is said. The journal has every decision.
+Rule 1: memory is bounded: decisions that find no room are left out, and how many is said. The journal has all of them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class DecisionLines:
             return
         if self._left_out:
             left_out, self._left_out = self._left_out, 0
-            _LOG.warning("%d decisions are not in this log, which is read too slowly; the journal has them", left_out)
+            _LOG.warning("%d decisions came too fast for this log; the journal has them", left_out)
 
     def _run(self) -> None:
         while (record := self._waiting.get()) is not None:
