@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pdp.core.model import Instant
-from pdp.evidence.journal.journal_writer import Entry, JournalWriter, Listeners
+from pdp.evidence.journal.journal_writer import Entry, JournalWriter
 from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.journal.scribe import Answer, Written
 from pdp.evidence.journal.segments import ChainEnd
+from pdp.evidence.journal.telling import Telling
 from pdp.evidence.record import AnyRecord, LifecycleRecord
 
 A_TURN, TURNS = 64, 500
@@ -48,9 +49,9 @@ class Told(Ledger):
 async def test_what_is_told_on_does_not_fall_behind_for_ever() -> None:
     """However much is decided in a turn: what is written counts as out of memory."""
     ledger = Told()
-    listeners = Listeners(ledger, lambda _: None, lambda: None)
+    telling = Telling(ledger, lambda _: None)
     writer = JournalWriter(
-        Path(), Scribe(), ChainEnd(), listeners, lambda _: b"{}", flush_interval_s=0.0, wall=lambda: 0
+        Path(), Scribe(), ChainEnd(), telling, lambda: None, lambda _: b"{}", flush_interval_s=0.0, wall=lambda: 0
     )
     record = LifecycleRecord(name="a", at=Instant(1))
     most = 0

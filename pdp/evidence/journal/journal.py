@@ -25,11 +25,12 @@ from msgspec import Struct
 from pdp.core.model import Attributes, Instant
 from pdp.evidence.journal.disk import Disk
 from pdp.evidence.journal.journal_end import find_end
-from pdp.evidence.journal.journal_writer import Entry, JournalWriter, Listeners, Scribe, unavailable
+from pdp.evidence.journal.journal_writer import Entry, JournalWriter, Scribe, unavailable
 from pdp.evidence.journal.ledger import Ledger, Ledgers
 from pdp.evidence.journal.scribe_process import ScribeProcess
 from pdp.evidence.journal.scribe_thread import ScribeThread
 from pdp.evidence.journal.segments import ChainEnd
+from pdp.evidence.journal.telling import Telling
 from pdp.evidence.line.record_json import Mask, body_of
 from pdp.evidence.record import AnyRecord, DecisionRecord, LifecycleRecord
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError, JournalLockedError
@@ -218,7 +219,8 @@ class Journal:
             self._directory,
             scribe,
             end,
-            Listeners(self._ledger, self._on_written, self._admit),
+            Telling(self._ledger, self._on_written),
+            self._admit,
             self._encode,
             flush_interval_s=self._flush_interval_s,
             wall=self._wall,

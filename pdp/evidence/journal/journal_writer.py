@@ -21,15 +21,15 @@ from asyncio import AbstractEventLoop, Future, TimerHandle
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
 from pdp.core.model import Attributes, Instant
 from pdp.evidence.instants import instant_text
-from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.journal.scribe import Answer, Failed, Written
 from pdp.evidence.journal.segments import ChainEnd
+from pdp.evidence.journal.telling import Telling
 from pdp.evidence.record import AnyRecord, LifecycleRecord
 from pdp.evidence.trouble import EvidenceUnavailableError
 
@@ -37,11 +37,7 @@ _LOG = logging.getLogger(__name__)
 
 BATCH = 512
 """Most records of one commit."""
-_SLICE = 16
-"""Records told on before the event loop has its turn: some tens of microseconds."""
 
-_SHARE = 8
-"""Of the slices that wait, one in so many is told in a turn."""
 _HANGS_AFTER_S = 2.0
 _HANGS = "the disk does not answer"
 _TICK_S = 0.001
@@ -114,27 +110,6 @@ class Trouble(Struct):
     backoff: float = _FIRST_BACKOFF_S
 
 
-class _Untold(NamedTuple):
-    """What is on disk and not told on yet."""
-
-    records: Sequence[AnyRecord]
-    settled: bool
-    sequence: int
-    """Of the last of them, or of what was written beside."""
-    full: Path | None = None
-    """The segment that is full with them."""
-
-
-class Listeners(NamedTuple):
-    """Who hears what becomes of records."""
-
-    ledger: Ledger
-    settled: Callable[[Sequence[AnyRecord]], None]
-    """Gets records of which it is certain that they count."""
-    released: Callable[[], None]
-    """There may be room for others."""
-
-
 class JournalWriter:
     """Takes records to the scribe. Belongs to the event loop's thread."""
 
@@ -143,7 +118,8 @@ class JournalWriter:
         directory: Path,
         scribe: Scribe,
         end: ChainEnd,
-        listeners: Listeners,
+        telling: Telling,
+        on_released: Callable[[], None],
         encode: Callable[[AnyRecord], bytes],
         *,
         flush_interval_s: float,
@@ -151,7 +127,7 @@ class JournalWriter:
     ) -> None:
         """Go on at the journal's end; buffered records are written `flush_interval_s` after the last ones, at most.
 
-        `encode` returns the body of a record that comes without.
+        `encode` returns the body of a record that comes without. `on_released` is called when there may be room.
         """
         self.queue: deque[Entry] = deque()
         self.kept: deque[Entry] = deque()
@@ -165,19 +141,17 @@ class JournalWriter:
         self.last_sync_s = 0.0
         self._directory = directory
         self._scribe = scribe
-        self._listeners = listeners
+        self._telling = telling
+        self._on_released = on_released
         self._encode = encode
         self._flush_interval_s = flush_interval_s
         self._wall = wall
         self._loop: AbstractEventLoop = asyncio.get_running_loop()
         self._waited_for = 0
         """Durable records in the queue."""
-        self._sent_at = 0.0
-        self._untold: deque[_Untold] = deque()
-        self._flush_at = 0.0
+        self._sent_at = self._flush_at = 0.0
         self._timer: TimerHandle | None = None
-        self._ending = False
-        self._given_up = False
+        self._ending = self._given_up = False
         self._empty = asyncio.Event()
 
     def take(self, entries: Sequence[Entry]) -> None:
@@ -209,8 +183,7 @@ class JournalWriter:
             self._given_up = True
         if self._timer is not None:
             self._timer.cancel()
-        while self._untold:
-            self._tell_slice()
+        self._telling.rest()
         return await self._scribe.close(_LAST_WORK_S if self._given_up else timeout_s)
 
     def _go_on(self) -> None:
@@ -301,36 +274,8 @@ class JournalWriter:
         self.last_sync_s, self._flush_at = answer.sync_s, self._loop.time() + self._flush_interval_s
         self._recovered()
         self._release(batch.entries)
-        self._tell_later(batch, answer)
+        self._telling.later(batch.records, answer.sequence, self._segment(answer.full), settled=batch.settled)
         self._go_on()
-
-    def _tell_later(self, batch: Batch, answer: Written) -> None:
-        """Tell on what is on disk, a slice at a time, behind those who waited for it."""
-        records, settled, idle = batch.records, batch.settled, not self._untold
-        before = answer.sequence - len(records)
-        for start in range(0, len(records), _SLICE):
-            some = records[start : start + _SLICE]
-            self._untold.append(_Untold(some, settled, before + start + len(some)))
-        if answer.full or not records:
-            self._untold.append(_Untold((), settled, answer.sequence, self._segment(answer.full)))
-        if idle:
-            self._loop.call_soon(self._tell)
-
-    def _tell(self) -> None:
-        """Tell a slice, and more where there is much to tell: it must not fall behind for ever."""
-        for _ in range(min(len(self._untold), 1 + len(self._untold) // _SHARE)):
-            self._tell_slice()
-        if self._untold:
-            self._loop.call_soon(self._tell)
-
-    def _tell_slice(self) -> None:
-        told = self._untold.popleft()
-        ledger = self._listeners.ledger
-        ledger.written(told.records, told.sequence)
-        if not told.settled:
-            self._settle(told.records)
-        if told.full is not None:
-            ledger.seal(told.full, told.sequence)
 
     def _current(self, name: str) -> Path | None:
         """Return the segment of this name; it is nearly always the one of the last commit."""
@@ -362,19 +307,13 @@ class JournalWriter:
             if entry.written is not None and not entry.written.done():
                 entry.written.set_exception(unavailable(reason))
         if not batch.settled:
-            self._settle([entry.record for entry in batch.buffered])
-
-    def _settle(self, records: Sequence[AnyRecord]) -> None:
-        try:
-            self._listeners.settled(records)
-        except Exception:  # noqa: BLE001  # telemetry must not stop evidence
-            _LOG.exception("records could not be handed to telemetry")
+            self._telling.settle([entry.record for entry in batch.buffered])
 
     def _release(self, entries: Sequence[Entry]) -> None:
         if entries:
             self.released += len(entries)
             self.released_bytes += sum(len(entry.body) for entry in entries)
-            self._listeners.released()
+            self._on_released()
 
     def _begin_trouble(self, reason: str) -> None:
         now, trouble = self._loop.time(), self.trouble

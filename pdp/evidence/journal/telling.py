@@ -1,0 +1,80 @@
+"""Telling on what is written, a slice at a time on the event loop, behind those who waited for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pdp.evidence.journal.ledger import Ledger
+from pdp.evidence.record import AnyRecord
+
+_LOG = logging.getLogger(__name__)
+
+_SLICE = 16
+"""Records told on before the event loop has its turn: some tens of microseconds."""
+_SHARE = 8
+"""Of the slices that wait, one in so many is told in a turn."""
+
+
+class _Untold(NamedTuple):
+    """What is on disk and not told on yet."""
+
+    records: Sequence[AnyRecord]
+    settled: bool
+    sequence: int
+    """Of the last of them, or of what was written beside."""
+    full: Path | None = None
+    """The segment that is full with them."""
+
+
+class Telling:
+    """Tells a ledger, and whoever wants the records of which it is certain that they count."""
+
+    def __init__(self, ledger: Ledger, settled: Callable[[Sequence[AnyRecord]], None]) -> None:
+        """`settled` gets each such record once."""
+        self._ledger = ledger
+        self._settled = settled
+        self._untold: deque[_Untold] = deque()
+        self._loop = asyncio.get_running_loop()
+
+    def later(self, records: Sequence[AnyRecord], sequence: int, full: Path | None, *, settled: bool) -> None:
+        """Tell on what is on disk up to a sequence, soon; `settled` says whether that was told before."""
+        idle, before = not self._untold, sequence - len(records)
+        for start in range(0, len(records), _SLICE):
+            some = records[start : start + _SLICE]
+            self._untold.append(_Untold(some, settled, before + start + len(some)))
+        if full is not None or not records:
+            self._untold.append(_Untold((), settled, sequence, full))
+        if idle:
+            self._loop.call_soon(self._tell)
+
+    def rest(self) -> None:
+        """Tell all that there is."""
+        while self._untold:
+            self._tell_slice()
+
+    def settle(self, records: Sequence[AnyRecord]) -> None:
+        """Tell at once of records that count, wherever they are."""
+        try:
+            self._settled(records)
+        except Exception:  # noqa: BLE001  # telemetry must not stop evidence
+            _LOG.exception("records could not be handed to telemetry")
+
+    def _tell(self) -> None:
+        """Tell a slice, and more where there is much to tell: it must not fall behind for ever."""
+        for _ in range(min(len(self._untold), 1 + len(self._untold) // _SHARE)):
+            self._tell_slice()
+        if self._untold:
+            self._loop.call_soon(self._tell)
+
+    def _tell_slice(self) -> None:
+        told = self._untold.popleft()
+        self._ledger.written(told.records, told.sequence)
+        if not told.settled:
+            self.settle(told.records)
+        if told.full is not None:
+            self._ledger.seal(told.full, told.sequence)
