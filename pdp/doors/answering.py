@@ -14,9 +14,11 @@ from typing import Final
 MOST_UNDER_WAY: Final = 16
 """Messages of one stream taken and not yet answered.
 
-As many lone checks as a client is likely to have wait for the disk at once: they share its syncs. Each holds up to
-`limits.message_bytes`, so it is no more. Beyond it nothing is read, and HTTP/2's flow control holds the sender back.
+As many lone checks as a client is likely to have wait for the disk at once: they share its syncs. Beyond it nothing is
+read, and HTTP/2's flow control holds the sender back.
 """
+MOST_BYTES: Final = 1024 * 1024
+"""Of such messages, but for the last: large ones must not take sixteen times the memory that one may."""
 
 
 class Answering:
@@ -32,7 +34,10 @@ class Answering:
         self._read = read
         self._handle = handle
         self._write = write
-        self._room = asyncio.Semaphore(MOST_UNDER_WAY)
+        self._sizes: list[int] = []
+        """Of the messages under way."""
+        self._room = asyncio.Event()
+        self._room.set()
         self._writing = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
         self._stopped = False
@@ -58,7 +63,7 @@ class Answering:
 
     async def _next(self) -> bytes | None:
         """Return the next message, once there is room for it; None at the end or when stopped."""
-        await self._room.acquire()
+        await self._room.wait()
         reader = asyncio.current_task()
         if self._stopped or reader is None:
             return None
@@ -72,7 +77,11 @@ class Answering:
             raise
         finally:
             self._reader = None
-        return data if isinstance(data, bytes) else None
+        if not isinstance(data, bytes):
+            return None
+        self._sizes.append(len(data))
+        self._look_for_room()
+        return data
 
     async def _answer(self, data: bytes) -> None:
         try:
@@ -83,4 +92,11 @@ class Answering:
             self._fault = self._fault or error
             self.stop()
         finally:
-            self._room.release()
+            self._sizes.remove(len(data))
+            self._look_for_room()
+
+    def _look_for_room(self) -> None:
+        if len(self._sizes) < MOST_UNDER_WAY and sum(self._sizes) < MOST_BYTES:
+            self._room.set()
+        else:
+            self._room.clear()

@@ -149,14 +149,7 @@ class DecisionPoint:
         """Return the answers once their records are on disk; a denial for each that is not within the deadline."""
         waiting = [one.written for one in pending if not one.written.done()]
         if waiting:
-            # One timer instead of `asyncio.wait`, which costs as much as deciding.
-            timer = asyncio.get_running_loop().call_later(self._remaining(pending[0].call), _expire, waiting)
-            try:
-                for written in waiting:
-                    with suppress(EvidenceUnavailableError):
-                        await written
-            finally:
-                timer.cancel()
+            await self._on_disk(waiting, pending[0].call)
         return [self._settled(one) for one in pending]
 
     def ask(self, request: Request) -> Decision:
@@ -170,9 +163,10 @@ class DecisionPoint:
             record = self._of(answer, request, call, started, self._beside(decision, request))
             written = self._evidence.record_decision(record, durable=decision.durable)
             if written is not None:
-                await asyncio.wait_for(asyncio.shield(written), self._remaining(call))
-        except (EvidenceError, TimeoutError) as error:
-            return self._unrecorded(self._refusal(Code.EVIDENCE_UNAVAILABLE, str(error) or _NOT_IN_TIME))
+                await self._on_disk([written], call)
+                written.result()
+        except EvidenceError as error:
+            return self._unrecorded(self._refusal(Code.EVIDENCE_UNAVAILABLE, str(error)))
         return answer
 
     async def explain(self, request: Request, call: Call) -> tuple[Answer, tuple[Explained, ...]]:
@@ -241,6 +235,17 @@ class DecisionPoint:
     def _overloaded(self, request: Request, call: Call, started: int, traceparent: str) -> Answer:
         message = f"{self._waiting} decisions are waiting already"
         return self._noted(self._refusal(Code.OVERLOADED, message), request, call, started, traceparent)
+
+    async def _on_disk(self, waiting: Sequence[asyncio.Future[None]], call: Call) -> None:
+        """Wait until each has ended: with its record on disk, or with the error that it is not, or not in time."""
+        # One timer instead of `asyncio.wait`, which costs as much as deciding.
+        timer = asyncio.get_running_loop().call_later(self._remaining(call), _expire, waiting)
+        try:
+            for written in waiting:
+                with suppress(EvidenceUnavailableError):
+                    await written
+        finally:
+            timer.cancel()
 
     async def _caught_up(self, request: Request, call: Call) -> None:
         """Wait for the revision a request asks for; the table says STATE_BEHIND if it did not come in time."""

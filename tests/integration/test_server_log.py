@@ -78,10 +78,14 @@ async def fill(channels: Channels) -> None:
         assert await channels.check() == "GRANTED"
 
 
-async def test_a_log_that_nobody_reads_stops_neither_decisions_nor_the_end(piped: PipedServer) -> None:
-    """Whatever else is logged meanwhile."""
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_log_that_nobody_reads_stops_neither_decisions_nor_the_end(piped: PipedServer, *, gone: bool) -> None:
+    """Whatever else is logged meanwhile, and whether its reader stalls or is gone."""
     await piped.start()
     channels = piped.connect()
+    assert piped.process.stdout is not None
+    if gone:
+        piped.process.stdout.close()
     try:
         await fill(channels)
         await bad_policies_are_seen(piped.home, channels)
@@ -105,22 +109,6 @@ async def test_a_log_that_is_read_late_has_what_waited(piped: PipedServer) -> No
     piped.terminate()
     said = [line["event"] for line in await reading if line["event"] != "decision"]
     assert said[1:] == ["started", "the policies were refused, the last good set stays", "stopped"]
-
-
-async def test_a_log_whose_reader_is_gone_stops_nothing(piped: PipedServer) -> None:
-    """Nor does it change how the process ends."""
-    await piped.start()
-    channels = piped.connect()
-    assert piped.process.stdout is not None
-    piped.process.stdout.close()
-    try:
-        await fill(channels)
-        await bad_policies_are_seen(piped.home, channels)
-        assert await channels.check() == "GRANTED"
-    finally:
-        await channels.close()
-    piped.terminate()
-    assert await piped.ended() == 0
 
 
 async def test_what_libraries_and_the_journal_log_has_the_same_form(piped: PipedServer) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from sessionpdp.coalescer import FEW
 
-from pdp.doors.answering import MOST_UNDER_WAY, Answering
+from pdp.doors.answering import MOST_BYTES, MOST_UNDER_WAY, Answering
 from pdp.doors.errors import InvalidRequestError
 
 
@@ -108,6 +108,19 @@ async def test_beyond_the_bound_nothing_is_read() -> None:
 def test_what_the_client_sends_without_waiting_is_taken_without_waiting() -> None:
     """A message for each check, at the worst."""
     assert FEW <= MOST_UNDER_WAY
+
+
+async def test_beyond_so_many_bytes_nothing_is_read() -> None:
+    """A few large messages take as much memory as many small ones; one that is larger alone is taken."""
+    async with talk() as client:
+        large, larger = b"wait" + b"x" * (MOST_BYTES // 2), b"wait" + b"y" * (2 * MOST_BYTES)
+        await client.say(large, larger, b"small")
+        assert client.begun == [large, larger]
+        await client.let(large)
+        assert client.begun == [large, larger]
+        await client.let(larger)
+        assert client.begun == [large, larger, b"small"]
+        await client.hang_up()
 
 
 async def test_a_stream_ends_once_all_it_took_is_answered() -> None:

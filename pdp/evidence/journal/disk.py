@@ -56,11 +56,12 @@ class LocalDisk:
 class LocalFile:
     """A file descriptor in append mode."""
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_descriptor", "_has_a_name")
 
     def __init__(self, descriptor: int) -> None:
         """Own the descriptor."""
         self._descriptor = descriptor
+        self._has_a_name = os.fstat(descriptor).st_nlink > 0  # some file systems count no names
 
     def append(self, data: bytes) -> None:
         """Write all of it; the kernel may take it in parts."""
@@ -71,7 +72,7 @@ class LocalFile:
     def sync(self) -> None:
         """Wait for the disk, and see that the file is still there."""
         os.fsync(self._descriptor)
-        if not os.fstat(self._descriptor).st_nlink:
+        if self._has_a_name and not os.fstat(self._descriptor).st_nlink:
             raise FileNotFoundError(errno.ENOENT, "the segment was removed")
 
     def close(self) -> None:
