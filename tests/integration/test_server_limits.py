@@ -19,6 +19,7 @@ from sessionpdp.v1 import facts_pb2, governance_pb2
 from pdp.core.wording import SECOND
 from pdp.doors.listening import server_options
 from pdp.evidence.journal.faulty_disk import FaultyDisk
+from pdp.evidence.journal.journal_reader import read
 from pdp.settings import Limits
 from tests.integration.conftest import Serve
 from tests.integration.serving import PATIENCE_S, Running, check, code_of, codes_of, refusal, session, until
@@ -86,6 +87,28 @@ async def test_a_durable_allow_whose_evidence_is_late_is_a_denial(serve: Serve, 
     finally:
         disk.mend()
     assert await server.check() == "GRANTED"
+
+
+async def test_what_was_denied_as_late_is_not_on_record_as_given(serve: Serve, home: Path) -> None:
+    """By Explain as by Check; what is on its way to the disk already cannot be called back."""
+    disk = FaultyDisk()
+    (home / "durable.yaml").write_text(DURABLE)
+    server = await serve(disk=disk, changes={"policies": [str(home)]})
+    disk.stall()
+    try:
+        on_its_way = await server.decisions.Check(check(), timeout=1.0)
+        late = await server.decisions.Check(check(), timeout=1.0)
+        explained = await server.decisions.Explain(pb.ExplainRequest(check=check()), timeout=1.0)
+    finally:
+        disk.mend()
+    assert codes_of([on_its_way.decision, late.decision, explained.decision]) == ["EVIDENCE_UNAVAILABLE"] * 3
+    await until(lambda: server.sidecar.evidence.status().held == 0)
+    told = [entry.record() for entry in read(server.sidecar.settings.journal_dir)]
+    assert [(record["method"], record["outcome"]) for record in told if record["kind"] == "decision"] == [
+        ("Check", "allow"),
+        ("Check", "deny"),
+        ("Check", "deny"),
+    ]
 
 
 async def test_more_waiting_checks_than_the_bound_are_overloaded(serve: Serve) -> None:
