@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -57,6 +58,20 @@ def in_turns(scale: Scale, targets: Mapping[str, str], by: Mapping[str, Generato
                     rounds[name].append(drive(target, callers, calls))
             measured.append(Measured(generator, callers, {name: by_figure(some) for name, some in rounds.items()}))
     return measured
+
+
+def joined(runs: Sequence[Sequence[Measured]]) -> list[Measured]:
+    """Return what several runs of the same loads found, as one."""
+    return [_joined(same) for same in zip(*runs, strict=True)]
+
+
+def _joined(runs: Sequence[Measured]) -> Measured:
+    first = runs[0]
+    found = {
+        name: Samples(*(list(chain(*figures)) for figures in zip(*(run.found[name] for run in runs), strict=True)))
+        for name in first.found
+    }
+    return first._replace(found=found)
 
 
 def calls_of_each(scale: Scale, measured: Sequence[Measured]) -> int:

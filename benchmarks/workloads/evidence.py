@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sessionpdp.v1 import decision_pb2 as pb
 
 from benchmarks import h2load
@@ -15,24 +16,25 @@ from benchmarks.driving import Sample, by_figure, first_answer
 from benchmarks.outcome import TIMES, Budget, Outcome, Row, WrongAnswerError, at_most, ratios, row, row_beside, spaced
 from benchmarks.processes import Sidecar, Sink, Spent, bare, require_allows_on_record, resident_bytes, sidecar, sink
 from benchmarks.scale import CONCURRENT, PACE_S, Scale
-from benchmarks.turns import NO_H2LOAD, Generator, Measured, calls_of_each, generators, in_turns, rows_beside
+from benchmarks.turns import NO_H2LOAD, Generator, Measured, calls_of_each, generators, in_turns, joined, rows_beside
 from benchmarks.world import messages
 from pdp.evidence.journal.segments import segments_of
 
 HOW = """\
 Three servers, each a process of its own on a Unix socket: the sidecar with an evidence port that forgets every record
 (*off*; nothing of the product can do this); `pdp serve` with everything on: journal, seals, compression and retention
-of segments, the index, the account of uses, a mask rule, and spans and metrics over OTLP to a process that drops
-them, of the routine allows one in a hundred, the default; and the same with every span exported, and every record as
-a log record too. The checks lack the attribute that the mask rule names, so nothing is masked, but every decision is
-looked through. Shadow policies are off: they are another decision, which costs what a decision costs. All decisions
-are buffered allows. The servers take turns in every run. Each turn begins with half as many calls that do not count,
-so that index, export and the rest are at work beside those that do, and ends when what they left behind is done. In a
-closed loop each caller asks again as soon as it is answered, so that 64 of them wait above all for one another: p50
-is then what a decision costs of the processor. *Paced*, 64 connections ask four times a second each, so that nothing
-queues: p50 is what a decision takes. Generator and servers share the machine. Processor time is that of whole turns
-with 64 callers: of the event loop's thread, of all other threads of the process, which share its interpreter, and of
-its child processes."""
+of segments, the index, the account of uses, a mask rule, and spans and metrics over OTLP to a process that drops them,
+of the routine allows one in a hundred, the default; and the same with every span exported, and every record as a log
+record too. The checks lack the attribute that the mask rule names, so nothing is masked, but every decision is looked
+through. Shadow policies are off: they are another decision, which costs what a decision costs. All decisions are
+buffered allows. Every run starts the servers anew, because where a process comes to lie in memory makes it up to a
+fifth faster or slower for as long as it runs; then they take turns. Each turn begins with half as many calls that do
+not count, so that index, export and the rest are at work beside those that do, and ends when what they left behind is
+done. In a closed loop each caller asks again as soon as it is answered, so that 64 of them wait above all for one
+another: p50 is then what a decision costs of the processor. *Paced*, 64 connections ask four times a second each, so
+that nothing queues: p50 is what a decision takes. Generator and servers share the machine. Processor time is that of
+whole turns with 64 callers: of the event loop's thread, of all other threads of the process, which share its
+interpreter, and of its child processes."""
 
 OFF, ON, EVERY = "evidence off", "evidence on", "on, all exported"
 _BAR_P50 = 1.15
@@ -59,25 +61,39 @@ def run(scale: Scale, folder: Path) -> Outcome:
         name: databases.folder_with(scale.wire_sessions, f"evidence-{number}") for number, name in enumerate(names)
     }
     checks = messages(scale.wire_sessions, _CHECKS)
-    with ExitStack() as stack:
-        collector = stack.enter_context(sink(folder / "sink"))
-        running = {name: stack.enter_context(_server(name, places[name], collector)) for name in names}
-        servers = {name: Server(one, {}) for name, one in running.items()}
-        targets = {name: one.target for name, one in running.items()}
-        by = generators(checks, first_answer(targets[ON], checks[0]), folder)
-        weighed = {name: _weighed(name, drive, servers, smoke=scale.smoke) for name, drive in by.items()}
-        in_loops = in_turns(scale, targets, weighed)
-        measured = [*in_loops, *_paced(scale, running, checks[0], folder)]
-        weights = _weights(running)
+    costs: dict[str, dict[str, list[Spent]]] = {name: {} for name in names}
+    runs: list[list[Measured]] = []
+    once = replace(scale, runs=1)
+    with sink(folder / "sink") as collector:
+        for _ in range(scale.runs):
+            with ExitStack() as stack:
+                running = {name: stack.enter_context(_server(name, places[name], collector)) for name in names}
+                servers = {name: Server(one, costs[name]) for name, one in running.items()}
+                runs.append(_run(once, servers, checks, folder))
+                weights = _weights(running)
+    measured = joined(runs)
     return Outcome(
         workload="evidence",
         title="Evidence on against off",
         how=HOW,
-        rows=[*(row for one in measured for row in rows_beside(one, OFF)), *_costs(servers), *weights],
+        rows=[*(row for one in measured for row in rows_beside(one, OFF)), *_costs(costs), *weights],
         budgets=[_budget(one) for one in measured],
-        notes=_notes(places, calls_of_each(scale, in_loops), collector),
+        notes=_notes(places, calls_of_each(scale, measured), collector),
         smoke=scale.smoke,
     )
+
+
+def _run(
+    scale: Scale, servers: Mapping[str, Server], checks: Sequence[pb.CheckRequest], folder: Path
+) -> list[Measured]:
+    """Put servers that have just started under every load."""
+    running = {name: server.running for name, server in servers.items()}
+    targets = {name: one.target for name, one in running.items()}
+    by = generators(checks, first_answer(targets[ON], checks[0]), folder)
+    for one in running.values():
+        one.await_quiet(smoke=scale.smoke)
+    weighed = {name: _weighed(name, drive, servers, smoke=scale.smoke) for name, drive in by.items()}
+    return [*in_turns(scale, targets, weighed), *_paced(scale, running, checks[0], folder)]
 
 
 def _server(name: str, place: Path, collector: Sink) -> AbstractContextManager[Sidecar]:
@@ -119,14 +135,14 @@ def _weighed(name: str, drive: Generator, servers: Mapping[str, Server], *, smok
     return turn
 
 
-def _costs(servers: Mapping[str, Server]) -> list[Row]:
+def _costs(costs: Mapping[str, Mapping[str, Sequence[Spent]]]) -> list[Row]:
     """Return what a decision costs of the processor's time, by generator and thread."""
     rows = []
-    for generator in servers[OFF].costs:
+    for generator in costs[OFF]:
         for number, threads in enumerate(_THREADS):
-            costs = {name: [cost[number] for cost in server.costs[generator]] for name, server in servers.items()}
             label = f"{generator}, {CONCURRENT} at once, {threads}, "
-            rows += _beside_off({f"{label}{name}": runs for name, runs in costs.items()}, "µs a decision")
+            runs = {f"{label}{name}": [one[number] for one in spent[generator]] for name, spent in costs.items()}
+            rows += _beside_off(runs, "µs a decision")
     return rows
 
 

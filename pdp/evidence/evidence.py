@@ -264,7 +264,7 @@ class Evidence:
         settings = self._settings
         return Journal(
             settings.directory,
-            on_written=self._settled,
+            on_settled=self._settled,
             ledger=Ledgers(self._ledger, self.usage, self.index, *self._exporting(), self._archive),
             on_ended=self._archive.close,
             disk=disk,

@@ -20,6 +20,25 @@ COUNTS_NO_USE = frozenset({"Explain", "Watch", "ListPermissions"})
 """Methods whose allow is no use of the session; any other counts, so that a new door cannot forget to."""
 
 
+class Occasion(NamedTuple):
+    """What one allow used, and for what."""
+
+    sessions: tuple[str, ...]
+    approvals: tuple[str, ...]
+    entitlements: tuple[str, ...]
+    """The session's own, and those of the sessions it was delegated by."""
+    action: str
+    resource: str
+
+
+class Use(NamedTuple):
+    """One use."""
+
+    occasion: Occasion
+    at: Instant
+    """Decision time."""
+
+
 class DecisionRecord(Struct, frozen=True, kw_only=True, gc=False):
     """One answered question."""
 
@@ -47,6 +66,15 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, gc=False):
     def counts_use(self) -> bool:
         """Whether this allow used its sessions and approvals once."""
         return type(self.decision) is Allow and self.method not in COUNTS_NO_USE
+
+    @property
+    def use(self) -> Use | None:
+        """What this allow used; None: nothing."""
+        decision, request = self.decision, self.request
+        if not isinstance(decision, Allow) or self.method in COUNTS_NO_USE:
+            return None
+        used = decision.used_sessions, decision.used_approvals, decision.grant.entitlements
+        return Use(Occasion(*used, request.action, request.resource), decision.evaluated_at)
 
 
 class ChangeRecord(Struct, frozen=True, kw_only=True, gc=False):

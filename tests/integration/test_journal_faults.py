@@ -45,7 +45,7 @@ class Story:
         self.disk = FaultyDisk()
         self.settled: list[AnyRecord] = []
         self.journal = Journal(
-            directory, disk=self.disk, max_buffered=8, flush_interval_s=0.001, on_written=self.settled.extend
+            directory, disk=self.disk, max_buffered=8, flush_interval_s=0.001, on_settled=self.settled.extend
         )
         self.journal.open()
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pdp.core.model import Instant
-from pdp.evidence.journal.journal_writer import Entry, JournalWriter
+from pdp.evidence.journal.entry import Entry
+from pdp.evidence.journal.journal_writer import JournalWriter
 from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.journal.scribe import Answer, Written
 from pdp.evidence.journal.segments import ChainEnd
 from pdp.evidence.journal.telling import Telling
-from pdp.evidence.record import AnyRecord, LifecycleRecord
+from pdp.evidence.record import LifecycleRecord, Occasion, Use
 
 A_TURN, TURNS = 64, 500
 """Records of a batch that are decided in one turn of the event loop, and how many turns."""
@@ -39,11 +40,11 @@ class Told(Ledger):
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self.records, self.sequence = 0, 0
+        self.uses, self.sequence = 0, 0
 
-    def written(self, records: Sequence[AnyRecord], sequence: int) -> None:
+    def written(self, uses: Sequence[Use], sequence: int) -> None:
         """Count."""
-        self.records, self.sequence = self.records + len(records), sequence
+        self.uses, self.sequence = self.uses + len(uses), sequence
 
 
 async def test_what_is_told_on_does_not_fall_behind_for_ever() -> None:
@@ -53,12 +54,12 @@ async def test_what_is_told_on_does_not_fall_behind_for_ever() -> None:
     writer = JournalWriter(
         Path(), Scribe(), ChainEnd(), telling, lambda: None, lambda _: b"{}", flush_interval_s=0.0, wall=lambda: 0
     )
-    record = LifecycleRecord(name="a", at=Instant(1))
+    record, use = LifecycleRecord(name="a", at=Instant(1)), Use(Occasion(("s-1",), (), (), "read", "a"), Instant(1))
     most = 0
     for _ in range(TURNS):
-        writer.take([Entry(record) for _ in range(A_TURN)])
+        writer.take([Entry(record.at, record, use=use) for _ in range(A_TURN)])
         await asyncio.sleep(0)
-        most = max(most, writer.released - ledger.records)
+        most = max(most, writer.released - ledger.uses)
     assert await writer.close(60.0)
-    assert (ledger.records, ledger.sequence) == (A_TURN * TURNS, A_TURN * TURNS)
+    assert (ledger.uses, ledger.sequence) == (A_TURN * TURNS, A_TURN * TURNS)
     assert most < A_TURN * TURNS / 10

@@ -18,7 +18,7 @@ from pdp.evidence.archive.compressing import clean_up, compress
 from pdp.evidence.archive.retention import Retention, remove
 from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.journal.segments import is_compressed, is_finished, segments_of
-from pdp.evidence.record import AnyRecord
+from pdp.evidence.record import Use
 from pdp.evidence.seals.notary import Notary
 from pdp.evidence.trouble import EvidenceError, JournalDamagedError
 from pdp.evidence.usage.usage import keep_checkpoint
@@ -71,7 +71,7 @@ class Archive(Ledger):
         self._full.extend(notary.begin(sequence, self._now()))
         self._notary = notary
 
-    def written(self, records: Sequence[AnyRecord], sequence: int) -> None:  # noqa: ARG002  # a seal goes by sequences
+    def written(self, uses: Sequence[Use], sequence: int) -> None:  # noqa: ARG002  # a seal goes by sequences
         """Take note of how far there is something to seal."""
         self._until = sequence
 

@@ -23,7 +23,7 @@ from pdp.evidence.index.query import FoundRecord, Page, Query
 from pdp.evidence.index.searching import page_of, record_of
 from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.journal.segments import first_sequence_of, segments_of
-from pdp.evidence.record import AnyRecord
+from pdp.evidence.record import Use
 from pdp.evidence.trouble import IndexUnavailableError, JournalDamagedError
 
 _PATIENCE_S = 2.0
@@ -50,7 +50,7 @@ class RecordIndex(Ledger):
         """Belong to a journal; what is in it is read behind its back, not now."""
         self._directory, self._until = directory, sequence
 
-    def written(self, records: Sequence[AnyRecord], sequence: int) -> None:  # noqa: ARG002  # lines are read where they stand
+    def written(self, uses: Sequence[Use], sequence: int) -> None:  # noqa: ARG002  # lines are read where they stand
         """Take note that all up to this record is on disk."""
         self._until = sequence
 

@@ -1,7 +1,7 @@
 """The journal: every decision and change, in order, on disk, each line bound to the one before.
 
 Rule 1: the request path only appends. A few milliseconds later, or in its next turn if a record is durable, the event
-loop encodes what has gathered, and a process of its own chains, writes and syncs.
+loop settles what nobody waits for and encodes what has gathered, and a process of its own chains, writes and syncs.
 Rule 2: memory is bounded, by count and by bytes: a full buffer refuses a record, it never drops one.
 Rule 3: what had to be given up (closing with a broken disk) is counted and said.
 """
@@ -24,8 +24,9 @@ from msgspec import Struct
 
 from pdp.core.model import Attributes, Instant
 from pdp.evidence.journal.disk import Disk
+from pdp.evidence.journal.entry import Entry
 from pdp.evidence.journal.journal_end import find_end
-from pdp.evidence.journal.journal_writer import Entry, JournalWriter, Scribe, unavailable
+from pdp.evidence.journal.journal_writer import JournalWriter, Scribe, unavailable
 from pdp.evidence.journal.ledger import Ledger, Ledgers
 from pdp.evidence.journal.scribe_process import ScribeProcess
 from pdp.evidence.journal.scribe_thread import ScribeThread
@@ -83,7 +84,7 @@ class Journal:
         self,
         directory: Path,
         *,
-        on_written: Callable[[Sequence[AnyRecord]], None] = _ignore,
+        on_settled: Callable[[Sequence[AnyRecord]], None] = _ignore,
         ledger: Ledger | None = None,
         on_ended: Callable[[], None] = _do_nothing,
         disk: Disk | None = None,
@@ -97,13 +98,13 @@ class Journal:
         """Take a directory; nothing is touched before `open`.
 
         `max_buffered_bytes` counts what decisions in memory say, encoded: not the last 64, nor any other records.
-        `on_written` gets each record once, when it is certain to count; it must not raise.
+        `on_settled` gets each record once, when it is certain to count; it must not raise.
         `on_ended` is called when nothing is written any more and the directory still locked, on a thread that may wait.
         `disk` is written to by a thread of this process; without one a process writes to the local disk.
         `mask` takes from a decision what must not be on record, on the event loop's thread.
         """
         self._directory = directory
-        self._on_written = on_written
+        self._on_settled = on_settled
         self._ledger = Ledgers() if ledger is None else ledger
         self._on_ended = on_ended
         self._disk = disk
@@ -131,6 +132,7 @@ class Journal:
         try:
             end, repair = find_end(self._directory)
             self._ledger.resume(self._directory, end.sequence)
+            self._telling = Telling(self._ledger, self._on_settled)
             self._writer = self._begin(end, self._lock)
         except BaseException:
             self._unlock()
@@ -158,7 +160,7 @@ class Journal:
             return self._append_durable(record)
         if not self._fresh:
             self._loop.call_later(_GATHER_S, self._queue_fresh)
-        self._gather(Entry(record))
+        self._gather(Entry(record.at, record))
         return None
 
     async def room(self, timeout_s: float) -> bool:
@@ -219,7 +221,7 @@ class Journal:
             self._directory,
             scribe,
             end,
-            Telling(self._ledger, self._on_written),
+            self._telling,
             self._admit,
             self._encode,
             flush_interval_s=self._flush_interval_s,
@@ -240,7 +242,7 @@ class Journal:
         if not self._pressed:
             self._loop.call_soon(self._queue_fresh)
             self._pressed = True
-        self._gather(Entry(record, written=future))
+        self._gather(Entry(record.at, record, written=future))
         return future
 
     def _gather(self, entry: Entry) -> None:
@@ -250,8 +252,9 @@ class Journal:
             self._queue_fresh()
 
     def _queue_fresh(self) -> None:
-        """Encode what has gathered, and hand it over."""
+        """Settle and encode what has gathered, and hand it over."""
         fresh, self._fresh, self._pressed = self._fresh, [], False
+        self._telling.settle(fresh, durable=False)
         for entry in fresh:
             self._fill(entry)
             self._encoded_bytes += len(entry.body)
@@ -263,9 +266,13 @@ class Journal:
 
         So it costs a third of what it would later. A change may be large, and is left to the commit.
         """
-        if type(entry.record) is DecisionRecord:
+        record = entry.record
+        if type(record) is DecisionRecord:
+            entry.use = record.use
             with contextlib.suppress(Exception):  # a bug: the writer meets it again, and has a way to say so
-                entry.body = self._encode(entry.record)
+                entry.body = self._encode(record)
+                if entry.written is None:
+                    entry.record = None
 
     def _full(self) -> bool:
         return self._held() >= self._max_buffered or self._held_bytes() >= self._max_buffered_bytes
@@ -289,7 +296,7 @@ class Journal:
         return 0.0
 
     def _age(self, entry: Entry) -> float:
-        return max(self._wall() - entry.record.at, 0) / 1e9
+        return max(self._wall() - entry.at, 0) / 1e9
 
     def _next_release(self) -> Future[None]:
         future: Future[None] = self._loop.create_future()

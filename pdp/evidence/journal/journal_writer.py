@@ -3,8 +3,8 @@
 Rule 1: a record leaves memory only when a sync has confirmed it; otherwise it is kept and tried again.
 Rule 2: a durable record that could not be written is not kept: its answer was never given, so it must not appear
 later as if it had been.
-Rule 3: each record is settled once: a durable one when it is on disk, a buffered one then or, if the disk fails, when
-it is kept for later; so metrics and alarms go on while the disk is down.
+Rule 3: each record is settled once: a durable one when it is on disk, a buffered one before it comes here; so metrics
+and alarms go on while the disk is down.
 Rule 4: nothing here waits: the scribe writes, one commit at a time, and what gathers meanwhile is the next.
 
     queue -> under way (at the scribe) -> untold -> told
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from asyncio import AbstractEventLoop, Future, TimerHandle
+from asyncio import AbstractEventLoop, TimerHandle
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +27,7 @@ from msgspec import Struct
 
 from pdp.core.model import Attributes, Instant
 from pdp.evidence.instants import instant_text
+from pdp.evidence.journal.entry import Entry
 from pdp.evidence.journal.scribe import Answer, Failed, Written
 from pdp.evidence.journal.segments import ChainEnd
 from pdp.evidence.journal.telling import Telling
@@ -50,22 +51,6 @@ _FIRST_BACKOFF_S = 0.02
 _LAST_BACKOFF_S = 1.0
 
 
-class Entry(Struct):
-    """A record on its way to the disk."""
-
-    record: AnyRecord
-    body: bytes = b""
-    """What it says, where that is encoded already."""
-    written: Future[None] | None = None
-    """Whoever waits for it; None: nobody does, it is not durable."""
-
-    @property
-    def is_late(self) -> bool:
-        """Whether its answer was denied because it was not on disk in time: it must not appear as if it was given."""
-        written = self.written
-        return written is not None and written.done() and not written.cancelled()
-
-
 class Scribe(Protocol):
     """Who writes, beside the event loop."""
 
@@ -83,12 +68,6 @@ class Batch(Struct):
     """Records that are written together."""
 
     entries: list[Entry]
-    settled: bool = False
-
-    @property
-    def records(self) -> list[AnyRecord]:
-        """All of them."""
-        return [entry.record for entry in self.entries]
 
     @property
     def durable(self) -> list[Entry]:
@@ -224,12 +203,12 @@ class JournalWriter:
     def _commit(self) -> None:
         """Send what was kept, or what is queued; behind an outage with the event that is also the probe."""
         if self.kept:
-            batch = Batch([self.kept.popleft() for _ in range(min(BATCH, len(self.kept)))], settled=True)
+            batch = Batch([self.kept.popleft() for _ in range(min(BATCH, len(self.kept)))])
         else:
             batch = self._take_queue()
         self.under_way = batch
         try:
-            bodies = [entry.body or self._encode(entry.record) for entry in batch.entries]
+            bodies = [entry.encoded(self._encode) for entry in batch.entries]
             if self.trouble is not None:
                 bodies.insert(0, self._encode(self._recovery(self.trouble)))
         except Exception as error:  # noqa: BLE001  # see below
@@ -274,7 +253,7 @@ class JournalWriter:
         self.last_sync_s, self._flush_at = answer.sync_s, self._loop.time() + self._flush_interval_s
         self._recovered()
         self._release(batch.entries)
-        self._telling.later(batch.records, answer.sequence, self._segment(answer.full), settled=batch.settled)
+        self._telling.later(batch.entries, answer.sequence, self._segment(answer.full))
         self._go_on()
 
     def _current(self, name: str) -> Path | None:
@@ -300,14 +279,12 @@ class JournalWriter:
             self._refuse(batch)
 
     def _refuse(self, batch: Batch) -> None:
-        """Tell those who wait for a record of the batch, and settle the others."""
+        """Tell those who wait for a record of the batch."""
         self._release(batch.durable)
         reason = "" if self.trouble is None else self.trouble.error
         for entry in batch.durable:
             if entry.written is not None and not entry.written.done():
                 entry.written.set_exception(unavailable(reason))
-        if not batch.settled:
-            self._telling.settle([entry.record for entry in batch.buffered])
 
     def _release(self, entries: Sequence[Entry]) -> None:
         if entries:

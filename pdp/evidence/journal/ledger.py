@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pdp.evidence.record import AnyRecord
+from pdp.evidence.record import Use
 
 
 class Ledger:
@@ -20,8 +20,8 @@ class Ledger:
         May raise JournalDamagedError or OSError.
         """
 
-    def written(self, records: Sequence[AnyRecord], sequence: int) -> None:
-        """Take note of records that are on disk in the current segment; with them all up to the sequence are."""
+    def written(self, uses: Sequence[Use], sequence: int) -> None:
+        """Take note of uses that are on disk in the current segment; with them all records up to the sequence are."""
 
     def seal(self, segment: Path, last: int) -> None:
         """Take note that the segment is full, with all records up to the last."""
@@ -39,10 +39,10 @@ class Ledgers(Ledger):
         for ledger in self._ledgers:
             ledger.resume(directory, sequence)
 
-    def written(self, records: Sequence[AnyRecord], sequence: int) -> None:
+    def written(self, uses: Sequence[Use], sequence: int) -> None:
         """Tell each."""
         for ledger in self._ledgers:
-            ledger.written(records, sequence)
+            ledger.written(uses, sequence)
 
     def seal(self, segment: Path, last: int) -> None:
         """Tell each."""

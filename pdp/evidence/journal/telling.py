@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pdp.evidence.journal.entry import Entry
 from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.record import AnyRecord
 
@@ -23,8 +24,7 @@ _SHARE = 8
 class _Untold(NamedTuple):
     """What is on disk and not told on yet."""
 
-    records: Sequence[AnyRecord]
-    settled: bool
+    entries: Sequence[Entry]
     sequence: int
     """Of the last of them, or of what was written beside."""
     full: Path | None = None
@@ -32,7 +32,7 @@ class _Untold(NamedTuple):
 
 
 class Telling:
-    """Tells a ledger, and whoever wants the records of which it is certain that they count."""
+    """Tells a ledger what is on disk, and whoever wants the records of which it is certain that they count."""
 
     def __init__(self, ledger: Ledger, settled: Callable[[Sequence[AnyRecord]], None]) -> None:
         """`settled` gets each such record once."""
@@ -41,14 +41,14 @@ class Telling:
         self._untold: deque[_Untold] = deque()
         self._loop = asyncio.get_running_loop()
 
-    def later(self, records: Sequence[AnyRecord], sequence: int, full: Path | None, *, settled: bool) -> None:
-        """Tell on what is on disk up to a sequence, soon; `settled` says whether that was told before."""
-        idle, before = not self._untold, sequence - len(records)
-        for start in range(0, len(records), _SLICE):
-            some = records[start : start + _SLICE]
-            self._untold.append(_Untold(some, settled, before + start + len(some)))
-        if full is not None or not records:
-            self._untold.append(_Untold((), settled, sequence, full))
+    def later(self, entries: Sequence[Entry], sequence: int, full: Path | None) -> None:
+        """Tell on what is on disk up to a sequence, soon, and settle what was waited for."""
+        idle, before = not self._untold, sequence - len(entries)
+        for start in range(0, len(entries), _SLICE):
+            some = entries[start : start + _SLICE]
+            self._untold.append(_Untold(some, before + start + len(some)))
+        if full is not None or not entries:
+            self._untold.append(_Untold((), sequence, full))
         if idle:
             self._loop.call_soon(self._tell)
 
@@ -57,8 +57,11 @@ class Telling:
         while self._untold:
             self._tell_slice()
 
-    def settle(self, records: Sequence[AnyRecord]) -> None:
-        """Tell at once of records that count, wherever they are."""
+    def settle(self, entries: Sequence[Entry], *, durable: bool) -> None:
+        """Hand on the records that count now: the durable ones among them, or the others."""
+        records = [one.record for one in entries if one.record is not None and (one.written is not None) is durable]
+        if not records:
+            return
         try:
             self._settled(records)
         except Exception:  # noqa: BLE001  # telemetry must not stop evidence
@@ -73,8 +76,7 @@ class Telling:
 
     def _tell_slice(self) -> None:
         told = self._untold.popleft()
-        self._ledger.written(told.records, told.sequence)
-        if not told.settled:
-            self.settle(told.records)
+        self._ledger.written([one.use for one in told.entries if one.use is not None], told.sequence)
+        self.settle(told.entries, durable=True)
         if told.full is not None:
             self._ledger.seal(told.full, told.sequence)

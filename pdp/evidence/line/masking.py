@@ -133,12 +133,25 @@ def _beneath(trees: Sequence[_Tree], step: str) -> list[_Tree]:
     return found
 
 
+def _first_steps(rules: Iterable[_Rule], root: str) -> frozenset[str]:
+    """Return the first steps that rules name beneath a root."""
+    trees = [rule.tree[root] for rule in rules if root in rule.tree]
+    return frozenset(step for tree in trees for step in tree or (_ANY,))
+
+
+def _may_be_named(said: Attributes, names: frozenset[str]) -> bool:
+    """Whether anything that was said can be named; on the path of each decision, most of which say nothing of it."""
+    return _ANY in names or not names.isdisjoint(said) or "." in "".join(said)
+
+
 class Masking:
     """Masks the lines of one journal."""
 
     def __init__(self, rules: Sequence[MaskRule]) -> None:
         """Compile rules, about which there must be no complaints."""
         self._rules = tuple(_Rule(_tree(rule), None if rule.when is None else Program(rule.when)) for rule in rules)
+        self._named = {root: names for root in ROOTS if (names := _first_steps(self._rules, root))}
+        """By root, the first steps beneath it that a rule names; a root that no rule names is left out."""
         self._key: MaskingKey | None = None
 
     def start(self, directory: Path) -> str:
@@ -155,19 +168,21 @@ class Masking:
     def applied(self, line: DecisionJson) -> DecisionJson:
         """Return the line with what is to be masked masked; raise TypeError or ValueError if JSON cannot say it."""
         asked = line.request
-        walk = _Walk(self._key)
-        for root in ROOTS:
+        walk: _Walk | None = None
+        for root, names in self._named.items():
             said: Attributes = getattr(asked, root)
-            if said:
+            if said and _may_be_named(said, names):
+                walk = walk or _Walk(self._key)
                 trees = [rule.tree[root] for rule in self._rules if root in rule.tree and rule.applies(line.request)]
                 masked = walk.masked(said, trees, root) if trees else said
                 if masked is not said:
                     asked = replace(asked, **{root: masked})
         # What was left out, because JSON cannot say it, may be quoted as well.
-        if not walk.paths and not line.omitted:
+        paths = () if walk is None else tuple(walk.paths)
+        if not paths and not line.omitted:
             return line
         reasons = tuple(_unquoting(reason) for reason in line.reasons)
-        return replace(line, request=asked, reasons=reasons, masked=tuple(walk.paths))
+        return replace(line, request=asked, reasons=reasons, masked=paths)
 
 
 class _Walk:

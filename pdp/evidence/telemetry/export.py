@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pdp.evidence.journal.ledger import Ledger
-from pdp.evidence.record import AnyRecord
+from pdp.evidence.record import Use
 from pdp.evidence.telemetry import export_cursor
 from pdp.evidence.telemetry.backlog import Backlog
 from pdp.evidence.telemetry.due import Due
@@ -50,7 +50,7 @@ class Export(Ledger):
         self._directory, self._until = directory, sequence
         self._account.begin(export_cursor.begin(directory, sequence))
 
-    def written(self, records: Sequence[AnyRecord], sequence: int) -> None:  # noqa: ARG002  # lines are read where they stand
+    def written(self, uses: Sequence[Use], sequence: int) -> None:  # noqa: ARG002  # lines are read where they stand
         """Take note that all up to this record is on disk."""
         self._until = sequence
         if self._telemetry is not None:

@@ -19,15 +19,14 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
-from pdp.core.decision import Allow
 from pdp.core.model import FactKind, Instant
 from pdp.evidence.derived_file import is_damaged, remove
 from pdp.evidence.instants import parse_instant
 from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.journal.ledger import Ledger
-from pdp.evidence.record import AnyRecord, DecisionRecord
+from pdp.evidence.record import Occasion, Use
 from pdp.evidence.trouble import JournalDamagedError, UsageUnavailableError
-from pdp.evidence.usage.usage_file import Occasion, Tally, UsageFile
+from pdp.evidence.usage.usage_file import Tally, UsageFile
 from pdp.evidence.usage.usage_summary import UNUSED, UsageSummary
 
 _LOG = logging.getLogger(__name__)
@@ -49,7 +48,6 @@ class _Pending(NamedTuple):
     """Uses that are not in the file yet: those of the records behind one sequence, up to another."""
 
     tallies: Mapping[Occasion, Tally]
-    since: Instant | None
     after: int
     until: int
 
@@ -88,7 +86,6 @@ class UsageBook(Ledger):
         self._counting = threading.Lock()
         """Held for the fields down to `_until`, and never while the disk is waited for."""
         self._tallies: dict[Occasion, Tally] = {}
-        self._since: Instant | None = None
         self._after = 0
         self._until = 0
         self._writing = threading.Lock()
@@ -103,12 +100,11 @@ class UsageBook(Ledger):
         self._directory, self._begun = directory, True
         self._after = self._until = sequence
 
-    def written(self, records: Sequence[AnyRecord], sequence: int) -> None:
-        """Count records that are on disk: with them all up to the sequence are."""
+    def written(self, uses: Sequence[Use], sequence: int) -> None:
+        """Count uses that are on disk: with them all up to the sequence are."""
         with self._counting:
-            if self._since is None and records:
-                self._since = records[0].at
-            _count(self._tallies, records)
+            for occasion, at in uses:
+                _add(self._tallies, occasion, at)
             self._until = sequence
             if len(self._tallies) > _MOST_PENDING:
                 self._tallies, self._after = {}, sequence
@@ -193,12 +189,12 @@ class UsageBook(Ledger):
         if file.folded < pending.after:
             self._catch_up(file, pending.after)
         if file.folded < pending.until:
-            file.add(pending.tallies, pending.until, pending.since)
+            file.add(pending.tallies, pending.until, self._begun_at(file))
         return file
 
     def _take(self) -> _Pending:
         with self._counting:
-            pending = _Pending(self._tallies, self._since, self._after, self._until)
+            pending = _Pending(self._tallies, self._after, self._until)
             self._tallies, self._after = {}, self._until
         return pending
 
@@ -209,30 +205,20 @@ class UsageBook(Ledger):
                 message = "it is not made anew yet, and this process is stopping"
                 raise UsageUnavailableError(message)
             lines = [_DECODE_LINE(entry.raw) for entry in some]
-            file.add(_fold(lines), some[-1].sequence, parse_instant(lines[0].time))
-        file.add({}, until, None)
+            file.add(_fold(lines), some[-1].sequence, self._begun_at(file))
+        file.add({}, until, self._begun_at(file))
+
+    def _begun_at(self, file: UsageFile) -> Instant | None:
+        """Return when the oldest record was made that was there when the file was begun."""
+        if file.since is not None:
+            return file.since
+        oldest = next(read(self._directory), None)
+        return None if oldest is None else parse_instant(_DECODE_LINE(oldest.raw).time)
 
     def _give_back(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             file.close()
-
-
-def _count(tallies: dict[Occasion, Tally], records: Iterable[AnyRecord]) -> None:
-    """Fold records; one look-up each, for this is on the thread that durable decisions wait for."""
-    for record in records:
-        if type(record) is not DecisionRecord or not record.counts_use:
-            continue
-        decision, request = record.decision, record.request
-        if isinstance(decision, Allow):
-            occasion = Occasion(
-                decision.used_sessions,
-                decision.used_approvals,
-                decision.grant.entitlements,
-                request.action,
-                request.resource,
-            )
-            _add(tallies, occasion, decision.evaluated_at)
 
 
 def _fold(lines: Iterable[_Line]) -> dict[Occasion, Tally]:

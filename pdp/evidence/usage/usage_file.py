@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from pdp.core.model import FactKind, Instant
 from pdp.evidence.derived_file import only_row, open_derived, write_in_turns
+from pdp.evidence.record import Occasion
 from pdp.evidence.usage.usage_summary import UsageSummary, UseCount
 
 MOST_TOLD_APART = 1000
@@ -64,17 +65,6 @@ _ADD_USE = """
     ON CONFLICT DO UPDATE SET count = count + excluded.count, last = max(last, excluded.last)
 """
 _CROWDED = f"SELECT kind, id FROM used WHERE apart > {MOST_TOLD_APART}"  # noqa: S608  # a constant, for the index
-
-
-class Occasion(NamedTuple):
-    """What one allow used, and for what."""
-
-    sessions: tuple[str, ...]
-    approvals: tuple[str, ...]
-    entitlements: tuple[str, ...]
-    """The session's own, and those of the sessions it was delegated by."""
-    action: str
-    resource: str
 
 
 class Tally(Struct, gc=False):
