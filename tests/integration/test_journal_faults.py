@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from pdp.core.model import Instant
 from pdp.evidence.journal import journal_writer
+from pdp.evidence.journal.entry import Entry
 from pdp.evidence.journal.faulty_disk import FaultyDisk
 from pdp.evidence.journal.journal import Journal
 from pdp.evidence.journal.journal_reader import read
@@ -21,6 +22,7 @@ from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError
 from tests.sealed_journals import use
 from tests.unit.core_story import REQUEST
 from tests.unit.test_evidence_record_json import Faulty
+from tests.unit.test_evidence_usage import allow
 
 NOW = Instant(1_772_355_600_000_000_000)
 
@@ -149,6 +151,29 @@ async def test_telemetry_goes_on_while_the_disk_is_down(story: Story) -> None:
     story.disk.mend()
     await until(lambda: story.journal.status().held == 0)
     assert story.settled == [event("a")]
+
+
+async def test_a_decision_nobody_waits_for_is_held_as_bytes_alone(story: Story) -> None:
+    """Or a disk that is away for long keeps forty objects for each, and reads them again when they are in no cache."""
+    story.disk.stall()
+    story.journal.append(allow(1))
+    durable = story.journal.append(allow(2), durable=True)
+    story.journal.append(allow(3))
+    await until(lambda: len(story.journal._writer.queue) + len(entries_under_way(story)) == 3)
+    entries = [*entries_under_way(story), *story.journal._writer.queue]
+    assert [entry.record is None for entry in entries] == [True, False, True]
+    assert all(entry.body and entry.use is not None for entry in entries)
+    assert story.settled == [allow(1), allow(3)]
+    story.disk.mend()
+    assert durable is not None
+    await durable
+    await until(lambda: story.settled == [allow(1), allow(3), allow(2)])
+
+
+def entries_under_way(story: Story) -> list[Entry]:
+    """Return what the disk has now."""
+    batch = story.journal._writer.under_way
+    return [] if batch is None else batch.entries
 
 
 async def test_a_full_buffer_refuses_records(story: Story) -> None:
