@@ -227,3 +227,17 @@ async def test_only_the_owner_may_read_the_file(tmp_path: Path) -> None:
     """As every file of the journal."""
     await keep(tmp_path, allow(1))
     assert oct((tmp_path / usage_book.FILE).stat().st_mode & 0o777) == "0o600"
+
+
+@pytest.mark.parametrize("line", ['{"seq":1,"time":"yesterday"}', "{}"])
+async def test_a_journal_that_begins_with_no_record_is_told_of_as_trouble(tmp_path: Path, line: str) -> None:
+    """Not by an error that ends the thread which brings counts to the disk."""
+    book = await keep(tmp_path, allow(1), allow(2), crash=True)
+    segment = segments_of(tmp_path)[0]
+    kept = segment.read_bytes()
+    segment.write_bytes(line.encode() + b"\n" + kept.partition(b"\n")[2])
+    with pytest.raises(UsageUnavailableError, match="usage cannot be told"):
+        book.used_by(SESSION, "s-1")
+    segment.write_bytes(kept)
+    assert book.used_by(SESSION, "s-1").count == 2
+    book.close()

@@ -1,7 +1,7 @@
 """The journal: every decision and change, in order, on disk, each line bound to the one before.
 
 Rule 1: the request path only appends. A few milliseconds later, or in its next turn if a record is durable, the event
-loop settles what nobody waits for and encodes what has gathered, and a process of its own chains, writes and syncs.
+loop encodes what has gathered and settles what nobody waits for, and a process of its own chains, writes and syncs.
 Rule 2: memory is bounded, by count and by bytes: a full buffer refuses a record, it never drops one.
 Rule 3: what had to be given up (closing with a broken disk) is counted and said.
 """
@@ -252,14 +252,15 @@ class Journal:
             self._queue_fresh()
 
     def _queue_fresh(self) -> None:
-        """Settle and encode what has gathered, and hand it over."""
+        """Encode what has gathered, hand it over, and settle what nobody waits for."""
         fresh, self._fresh, self._pressed = self._fresh, [], False
-        self._telling.settle(fresh, durable=False)
+        certain = [entry.record for entry in fresh if entry.written is None and entry.record is not None]
         for entry in fresh:
             self._fill(entry)
             self._encoded_bytes += len(entry.body)
         if fresh:
             self._writer.take(fresh)
+        self._telling.settle(certain)
 
     def _fill(self, entry: Entry) -> None:
         """Give a decision its body now: what it is made of is in the processor's caches still.
@@ -268,8 +269,8 @@ class Journal:
         """
         record = entry.record
         if type(record) is DecisionRecord:
-            entry.use = record.use
             with contextlib.suppress(Exception):  # a bug: the writer meets it again, and has a way to say so
+                entry.use = record.use
                 entry.body = self._encode(record)
                 if entry.written is None:
                     entry.record = None

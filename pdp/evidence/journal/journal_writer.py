@@ -3,7 +3,7 @@
 Rule 1: a record leaves memory only when a sync has confirmed it; otherwise it is kept and tried again.
 Rule 2: a durable record that could not be written is not kept: its answer was never given, so it must not appear
 later as if it had been.
-Rule 3: each record is settled once: a durable one when it is on disk, a buffered one before it comes here; so metrics
+Rule 3: each record is settled once: a durable one when it is on disk, a buffered one as it comes here; so metrics
 and alarms go on while the disk is down.
 Rule 4: nothing here waits: the scribe writes, one commit at a time, and what gathers meanwhile is the next.
 

@@ -57,9 +57,8 @@ class Telling:
         while self._untold:
             self._tell_slice()
 
-    def settle(self, entries: Sequence[Entry], *, durable: bool) -> None:
-        """Hand on the records that count now: the durable ones among them, or the others."""
-        records = [one.record for one in entries if one.record is not None and (one.written is not None) is durable]
+    def settle(self, records: Sequence[AnyRecord]) -> None:
+        """Hand on records that count now."""
         if not records:
             return
         try:
@@ -77,6 +76,6 @@ class Telling:
     def _tell_slice(self) -> None:
         told = self._untold.popleft()
         self._ledger.written([one.use for one in told.entries if one.use is not None], told.sequence)
-        self.settle(told.entries, durable=True)
+        self.settle([one.record for one in told.entries if one.written is not None and one.record is not None])
         if told.full is not None:
             self._ledger.seal(told.full, told.sequence)

@@ -1,6 +1,7 @@
 """What must not go unnoticed: a break-glass that is taken, and one whose review is overdue.
 
-Rule 1: alarms are raised from what is on record, whatever way it came: by a command, by an import, or by time.
+Rule 1: alarms are raised from what is on record, or about to be, whatever way it came: by a command, by an import, or
+by time.
 Rule 2: a break-glass is told once; one that is over, was reviewed or was never approved is none that is taken.
 """
 

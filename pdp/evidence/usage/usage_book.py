@@ -169,7 +169,7 @@ class UsageBook(Ledger):
                     self._give_back()
                     remove(self._directory / FILE)
                     return question(self._current())
-            except (sqlite3.Error, OSError, JournalDamagedError, msgspec.DecodeError) as error:
+            except (sqlite3.Error, OSError, JournalDamagedError, msgspec.DecodeError, ValueError) as error:
                 message = f"usage cannot be told: {error}"
                 raise UsageUnavailableError(message) from error
 
