@@ -75,6 +75,6 @@ def server_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
         ("grpc.http2.min_ping_interval_without_data_ms", _SHORTEST_PING_MS),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.bdp_probe", 0),  # a ping for each message that comes: windows need not grow for messages like ours
+        ("grpc.http2.bdp_probe", 0),  # its pings let windows grow, which messages like ours do not need
         ("grpc.so_reuseport", 0),
     ]

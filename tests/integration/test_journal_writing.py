@@ -96,6 +96,25 @@ async def test_each_record_is_handed_on_once_and_each_class_in_order(tmp_path: P
     assert [record for record in seen if record not in durable] == [one for one in records if one not in durable]
 
 
+async def test_what_a_listener_appends_overtakes_nothing(tmp_path: Path) -> None:
+    """Not even where it is as much as is handed over at once."""
+    first = event("first")
+
+    def listen(records: Sequence[AnyRecord]) -> None:
+        for number in range(200 if first in records else 0):
+            journal.append(event(str(number)))
+
+    journal = Journal(tmp_path, on_settled=listen)
+    journal.open()
+    await written(journal, "before")
+    journal.append(first)
+    async with asyncio.timeout(PATIENCE_S):
+        while journal.status().sequence < 202:  # noqa: ASYNC110  # what another process does sets no event of ours
+            await asyncio.sleep(0.001)
+    await journal.close()
+    assert names(tmp_path) == ["before", "first", *(str(number) for number in range(200))]
+
+
 async def test_the_chain_goes_on_after_a_restart(tmp_path: Path) -> None:
     """Sequence and hash continue in the same segment."""
     await write(tmp_path, "a", "b")
