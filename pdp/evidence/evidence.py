@@ -268,7 +268,7 @@ class Evidence:
             ledger=Ledgers(self._ledger, self.usage, self.index, *self._exporting(), self._archive),
             on_ended=self._archive.close,
             disk=disk,
-            mask=None if self._masking is None else self._masking.applied,
+            masking=self._masking,
             max_buffered=settings.max_buffered,
             max_buffered_bytes=settings.max_buffered_bytes,
             segment_bytes=settings.segment_bytes,

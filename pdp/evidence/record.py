@@ -20,7 +20,7 @@ COUNTS_NO_USE = frozenset({"Explain", "Watch", "ListPermissions"})
 """Methods whose allow is no use of the session; any other counts, so that a new door cannot forget to."""
 
 
-class Occasion(NamedTuple):
+class Occasion(Struct, frozen=True, gc=False):
     """What one allow used, and for what."""
 
     sessions: tuple[str, ...]
@@ -31,7 +31,7 @@ class Occasion(NamedTuple):
     resource: str
 
 
-class Use(NamedTuple):
+class Use(Struct, frozen=True, gc=False):
     """One use."""
 
     occasion: Occasion
@@ -73,8 +73,8 @@ class DecisionRecord(Struct, frozen=True, kw_only=True, gc=False):
         decision, request = self.decision, self.request
         if not isinstance(decision, Allow) or self.method in COUNTS_NO_USE:
             return None
-        used = decision.used_sessions, decision.used_approvals, decision.grant.entitlements
-        return Use(Occasion(*used, request.action, request.resource), decision.evaluated_at)
+        sessions, approvals, entitlements = decision.used_sessions, decision.used_approvals, decision.grant.entitlements
+        return Use(Occasion(sessions, approvals, entitlements, request.action, request.resource), decision.evaluated_at)
 
 
 class ChangeRecord(Struct, frozen=True, kw_only=True, gc=False):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from structlog.testing import capture_logs
 
 from pdp.cli.main import main
 from pdp.evidence.journal.journal_reader import read
+from pdp.evidence.journal.scribe_process import ScribeProcess
 from pdp.evidence.line.masking import MaskRule
 from pdp.evidence.line.masking_key import MASKING_KEY
 from pdp.evidence.seals.verifying import Verified, verify
@@ -86,6 +89,22 @@ async def test_a_mask_may_be_for_some_requests_only(serve: Serve) -> None:
         assert await server.check(about_customer(region=region)) == "GRANTED"
     contexts = [record["request"]["context"] for record in await decisions_of(server)]
     assert [context["customer_email"] == EMAIL for context in contexts] == [False, True]
+
+
+async def test_a_scribe_that_is_started_again_masks_as_the_one_before(serve: Serve) -> None:
+    """With the same rules and the same secret, whatever has become of its file: what it is sent is not masked yet."""
+    server = await serve(changes=masked("context.customer_email"))
+    assert await server.check(about_customer()) == "GRANTED"
+    await decisions_of(server)
+    (server.sidecar.settings.journal_dir / MASKING_KEY).unlink()
+    scribe = server.sidecar.evidence._journal._writer._scribe
+    assert isinstance(scribe, ScribeProcess)
+    assert scribe.pid is not None
+    os.kill(scribe.pid, signal.SIGKILL)
+    assert await server.check(about_customer()) == "GRANTED"
+    first, second = (record["request"]["context"]["customer_email"] for record in await decisions_of(server))
+    assert first["masked"] == second["masked"]
+    assert not (server.sidecar.settings.journal_dir / MASKING_KEY).exists()
 
 
 async def test_equality_can_still_be_shown(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -38,6 +39,7 @@ from pdp.core.scope import ActionScope, IdentityScope, ResourceScope
 from pdp.core.snapshot import Readiness, Snapshot
 from pdp.evidence.instants import duration_text, instant_text, parse_instant
 from pdp.evidence.line.chain import GENESIS, line_of
+from pdp.evidence.line.packed_record import body_of_packed, pack
 from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import (
     AdministrationOutcome,
@@ -250,6 +252,14 @@ def test_the_hash_is_that_of_the_line_without_it() -> None:
     body = text.removesuffix(f',"hash":"{hash_}"}}\n'.encode()) + b"}"
     assert hashlib.sha256(body).hexdigest() == hash_
     assert json.loads(body)["prev"] == GENESIS
+
+
+def test_a_decision_travels_flat_to_where_its_line_is_made() -> None:
+    """In half the bytes; as the body of its line only where MessagePack cannot say it."""
+    flat, large = pack(record()), pack(record(replace(REQUEST, context={"number": 1 << 64})))
+    assert [type(msgspec.msgpack.decode(one)) for one in (flat, large)] == [list, bytes]
+    assert len(flat) < len(body_of(record())) / 2
+    assert json.loads(body_of_packed(large))["request"]["context"] == {"number": 1 << 64}
 
 
 class Faulty(Mapping[str, str]):

@@ -25,9 +25,10 @@ class Scribe:
     def start(self, end: ChainEnd) -> None:
         """Begin."""
 
-    def commit(self, bodies: Sequence[bytes], end: ChainEnd, done: Callable[[Answer], None]) -> None:
+    def commit(self, packed: Sequence[bytes], count: int, end: ChainEnd, done: Callable[[Answer], None]) -> None:
         """Answer in the next turn."""
-        answer = Written(end.sequence + len(bodies), end.hash, "segment", end.size + 1, 0.0)
+        assert len(packed) <= count
+        answer = Written(end.sequence + count, end.hash, "segment", end.size + 1, 0.0)
         asyncio.get_running_loop().call_soon(done, answer)
 
     async def close(self, timeout_s: float) -> bool:
@@ -57,7 +58,7 @@ async def test_what_is_told_on_does_not_fall_behind_for_ever() -> None:
     record, use = LifecycleRecord(name="a", at=Instant(1)), Use(Occasion(("s-1",), (), (), "read", "a"), Instant(1))
     most = 0
     for _ in range(TURNS):
-        writer.take([Entry(record.at, record, use=use) for _ in range(A_TURN)])
+        writer.take([Entry(record.at, record, uses=(use,)) for _ in range(A_TURN)])
         await asyncio.sleep(0)
         most = max(most, writer.released - ledger.uses)
     assert await writer.close(60.0)

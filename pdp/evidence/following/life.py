@@ -38,10 +38,21 @@ def follow(hear: Callable[[Iterable[bytes]], float], work: Callable[[], None]) -
     # Sent to all of a service they mean the sidecar, which has work to do.
     for ends in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ends, signal.SIG_IGN)
-    os.nice(_NICENESS)
+    _give_way()
     threading.Thread(target=_listen, args=(hear,), daemon=True).start()
     with suppress(BrokenPipeError):
         work()
+
+
+def _give_way() -> None:
+    """Run where nobody else wants to.
+
+    `nice` alone lets a process that runs finish its turn of some milliseconds, and who decides is woken beside it, on
+    the very processor of the event loop.
+    """
+    os.nice(_NICENESS)
+    with suppress(AttributeError, OSError):  # elsewhere than on Linux, or not permitted
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _listen(hear: Callable[[Iterable[bytes]], float]) -> None:

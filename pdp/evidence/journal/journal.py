@@ -1,7 +1,7 @@
 """The journal: every decision and change, in order, on disk, each line bound to the one before.
 
 Rule 1: the request path only appends. A few milliseconds later, or in its next turn if a record is durable, the event
-loop encodes what has gathered and settles what nobody waits for, and a process of its own chains, writes and syncs.
+loop packs what has gathered and settles what nobody waits for; a process of its own encodes, chains, writes and syncs.
 Rule 2: memory is bounded, by count and by bytes: a full buffer refuses a record, it never drops one.
 Rule 3: what had to be given up (closing with a broken disk) is counted and said.
 """
@@ -32,16 +32,18 @@ from pdp.evidence.journal.scribe_process import ScribeProcess
 from pdp.evidence.journal.scribe_thread import ScribeThread
 from pdp.evidence.journal.segments import ChainEnd
 from pdp.evidence.journal.telling import Telling
-from pdp.evidence.line.record_json import Mask, body_of
+from pdp.evidence.line.masking import Masking
+from pdp.evidence.line.packed_record import pack
+from pdp.evidence.line.record_json import Mask
 from pdp.evidence.record import AnyRecord, DecisionRecord, LifecycleRecord
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError, JournalLockedError
 
 _LOG = logging.getLogger(__name__)
 
-_GATHER_S = 0.005
-"""How long buffered records gather before they are encoded: done one by one, each takes twice as long."""
+_GATHER_S = 0.01
+"""How long buffered records gather before they are packed: done one by one, each takes twice as long."""
 _MOST_GATHERED = 64
-"""How many gather at most: until they are encoded nobody knows how many bytes they are."""
+"""How many gather at most: until they are packed nobody knows how many bytes they are."""
 
 
 _SCRIBE_ENDS_WITHIN_S, _TURN_S = 2.0, 0.02
@@ -88,7 +90,7 @@ class Journal:
         ledger: Ledger | None = None,
         on_ended: Callable[[], None] = _do_nothing,
         disk: Disk | None = None,
-        mask: Mask | None = None,
+        masking: Masking | None = None,
         max_buffered: int = 65_536,
         max_buffered_bytes: int = 256 * 1024 * 1024,
         segment_bytes: int = 64 * 1024 * 1024,
@@ -97,27 +99,28 @@ class Journal:
     ) -> None:
         """Take a directory; nothing is touched before `open`.
 
-        `max_buffered_bytes` counts what decisions in memory say, encoded: not the last 64, nor any other records.
+        `max_buffered_bytes` counts what decisions in memory say, packed: not the last 64, nor any other records.
         `on_settled` gets each record once, when it is certain to count; it must not raise.
         `on_ended` is called when nothing is written any more and the directory still locked, on a thread that may wait.
         `disk` is written to by a thread of this process; without one a process writes to the local disk.
-        `mask` takes from a decision what must not be on record, on the event loop's thread.
+        `masking`, which is started before `open`, takes from a decision what must not be on record.
         """
         self._directory = directory
         self._on_settled = on_settled
         self._ledger = Ledgers() if ledger is None else ledger
         self._on_ended = on_ended
         self._disk = disk
-        self._encode = partial(body_of, mask=mask)
+        self._masking = masking
+        self._pack = partial(pack, mask=self._mask)
         self._max_buffered = max_buffered
         self._max_buffered_bytes = max_buffered_bytes
         self._segment_bytes = segment_bytes
         self._flush_interval_s = flush_interval_s
         self._wall = wall
-        self._appended = self._encoded_bytes = self._lost = 0
-        self._fresh: list[Entry] = []
+        self._appended = self._packed_bytes = self._lost = 0
+        self._fresh: list[Entry | AnyRecord] = []
         self._pressed = False
-        """What is not encoded yet, and whether any of it is durable."""
+        """What is not packed yet, and whether any of it is durable, which makes it an entry."""
         self._waiters: deque[Future[None]] = deque()
 
     def open(self) -> None:
@@ -160,7 +163,7 @@ class Journal:
             return self._append_durable(record)
         if not self._fresh:
             self._loop.call_later(_GATHER_S, self._queue_fresh)
-        self._gather(Entry(record.at, record))
+        self._gather(record)
         return None
 
     async def room(self, timeout_s: float) -> bool:
@@ -213,9 +216,10 @@ class Journal:
     def _begin(self, end: ChainEnd, lock: int) -> JournalWriter:
         """Start whoever writes, from the journal's end on."""
         if self._disk is None:
-            scribe: Scribe = ScribeProcess(self._directory, self._segment_bytes, lock)
+            masks = None if self._masking is None else self._masking.masks
+            scribe: Scribe = ScribeProcess(self._directory, self._segment_bytes, lock, masks)
         else:
-            scribe = ScribeThread(self._directory, self._segment_bytes, self._disk)
+            scribe = ScribeThread(self._directory, self._segment_bytes, self._disk, self._mask)
         scribe.start(end)
         return JournalWriter(
             self._directory,
@@ -223,10 +227,14 @@ class Journal:
             end,
             self._telling,
             self._admit,
-            self._encode,
+            self._pack,
             flush_interval_s=self._flush_interval_s,
             wall=self._wall,
         )
+
+    @property
+    def _mask(self) -> Mask | None:
+        return None if self._masking is None else self._masking.applied
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -245,44 +253,63 @@ class Journal:
         self._gather(Entry(record.at, record, written=future))
         return future
 
-    def _gather(self, entry: Entry) -> None:
+    def _gather(self, one: Entry | AnyRecord) -> None:
         self._appended += 1
-        self._fresh.append(entry)
+        self._fresh.append(one)
         if len(self._fresh) >= _MOST_GATHERED:
             self._queue_fresh()
 
     def _queue_fresh(self) -> None:
-        """Encode what has gathered, hand it over, and settle what nobody waits for."""
-        fresh, self._fresh, self._pressed = self._fresh, [], False
-        certain = [entry.record for entry in fresh if entry.written is None and entry.record is not None]
-        for entry in fresh:
-            self._fill(entry)
-            self._encoded_bytes += len(entry.body)
-        if fresh:
-            self._writer.take(fresh)
-        self._telling.settle(certain)
+        """Pack what has gathered, hand it over, and settle what nobody waits for.
 
-    def _fill(self, entry: Entry) -> None:
-        """Give a decision its body now: what it is made of is in the processor's caches still.
-
-        So it costs a third of what it would later. A change may be large, and is left to the commit.
+        Decisions are packed now: what they are made of is in the processor's caches still, so it costs a third of what
+        it would later. A change may be large, and is left to the commit.
         """
-        record = entry.record
-        if type(record) is DecisionRecord:
+        fresh, self._fresh, self._pressed = self._fresh, [], False
+        entries, decisions = list[Entry](), list[DecisionRecord]()
+        for one in fresh:
+            if type(one) is DecisionRecord:
+                decisions.append(one)
+                continue
+            entries += self._in_one_piece(decisions)
+            decisions = []
+            entries.append(self._filled(one) if isinstance(one, Entry) else Entry(one.at, one))
+        entries += self._in_one_piece(decisions)
+        if entries:
+            self._writer.take(entries)
+        self._telling.settle([one for one in fresh if not isinstance(one, Entry)])
+
+    def _in_one_piece(self, decisions: Sequence[DecisionRecord]) -> Sequence[Entry]:
+        """Return decisions that nobody waits for, one behind the other."""
+        if not decisions:
+            return ()
+        uses = [use for record in decisions if (use := record.use) is not None]
+        try:
+            packed = b"".join([self._pack(record) for record in decisions])
+        except Exception:  # noqa: BLE001  # a bug: the writer meets it again, and has a way to say so
+            return [Entry(record.at, record) for record in decisions]
+        self._packed_bytes += len(packed)
+        return (Entry(decisions[0].at, None, packed, len(decisions), uses),)
+
+    def _filled(self, entry: Entry) -> Entry:
+        """Return what somebody waits for, packed if it is a decision."""
+        if isinstance(entry.record, DecisionRecord):
+            entry.uses = () if (use := entry.record.use) is None else (use,)
             with contextlib.suppress(Exception):  # a bug: the writer meets it again, and has a way to say so
-                entry.use = record.use
-                entry.body = self._encode(record)
-                if entry.written is None:
-                    entry.record = None
+                entry.packed = self._pack(entry.record)
+            self._packed_bytes += len(entry.packed)
+        return entry
 
     def _full(self) -> bool:
-        return self._held() >= self._max_buffered or self._held_bytes() >= self._max_buffered_bytes
+        writer = self._writer
+        held, size = self._appended - writer.released, self._packed_bytes - writer.released_bytes
+        return held >= self._max_buffered or size >= self._max_buffered_bytes
 
     def _held(self) -> int:
         return self._appended - self._writer.released
 
     def _held_bytes(self) -> int:
-        return self._encoded_bytes - self._writer.released_bytes
+        return self._packed_bytes - self._writer.released_bytes
 
     def _lag_s(self) -> float:
         """Return the age of the oldest record in memory, looked for where the writer takes from first."""

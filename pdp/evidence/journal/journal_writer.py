@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from pdp.core.model import Attributes, Instant
 from pdp.evidence.instants import instant_text
-from pdp.evidence.journal.entry import Entry
+from pdp.evidence.journal.entry import Entry, count_of
 from pdp.evidence.journal.scribe import Answer, Failed, Written
 from pdp.evidence.journal.segments import ChainEnd
 from pdp.evidence.journal.telling import Telling
@@ -37,7 +37,7 @@ from pdp.evidence.trouble import EvidenceUnavailableError
 _LOG = logging.getLogger(__name__)
 
 BATCH = 512
-"""Most records of one commit."""
+"""Records of one commit, but for those that come in one piece with the last of them."""
 
 _HANGS_AFTER_S = 2.0
 _HANGS = "the disk does not answer"
@@ -57,8 +57,8 @@ class Scribe(Protocol):
     def start(self, end: ChainEnd) -> None:
         """Begin, to go on at the journal's end; raise OSError if that cannot be done."""
 
-    def commit(self, bodies: Sequence[bytes], end: ChainEnd, done: Callable[[Answer], None]) -> None:
-        """Have records written behind the end, and call `done` once with the answer; one commit at a time."""
+    def commit(self, packed: Sequence[bytes], count: int, end: ChainEnd, done: Callable[[Answer], None]) -> None:
+        """Have so many records written behind the end, and call `done` once with the answer; one commit at a time."""
 
     async def close(self, timeout_s: float) -> bool:
         """Let it finish what it was sent; return whether it has ended."""
@@ -99,14 +99,14 @@ class JournalWriter:
         end: ChainEnd,
         telling: Telling,
         on_released: Callable[[], None],
-        encode: Callable[[AnyRecord], bytes],
+        pack: Callable[[AnyRecord], bytes],
         *,
         flush_interval_s: float,
         wall: Callable[[], int],
     ) -> None:
         """Go on at the journal's end; buffered records are written `flush_interval_s` after the last ones, at most.
 
-        `encode` returns the body of a record that comes without. `on_released` is called when there may be room.
+        `pack` packs a record that comes unpacked. `on_released` is called when there may be room.
         """
         self.queue: deque[Entry] = deque()
         self.kept: deque[Entry] = deque()
@@ -114,7 +114,7 @@ class JournalWriter:
         """What the scribe has now."""
         self.synced = end
         self.released = self.released_bytes = 0
-        """Records that left memory, and bytes of the bodies they came with."""
+        """Records that left memory, and bytes of what they came packed as."""
         self.trouble: Trouble | None = None
         self.errors = 0
         self.last_sync_s = 0.0
@@ -122,12 +122,12 @@ class JournalWriter:
         self._scribe = scribe
         self._telling = telling
         self._on_released = on_released
-        self._encode = encode
+        self._pack = pack
         self._flush_interval_s = flush_interval_s
         self._wall = wall
         self._loop: AbstractEventLoop = asyncio.get_running_loop()
-        self._waited_for = 0
-        """Durable records in the queue."""
+        self._queued = self._waited_for = 0
+        """Records in the queue, and how many of them are durable."""
         self._sent_at = self._flush_at = 0.0
         self._timer: TimerHandle | None = None
         self._ending = self._given_up = False
@@ -136,6 +136,7 @@ class JournalWriter:
     def take(self, entries: Sequence[Entry]) -> None:
         """Take records, in order."""
         self.queue.extend(entries)
+        self._queued += count_of(entries)
         self._waited_for += sum(entry.written is not None for entry in entries)
         self._go_on()
 
@@ -186,7 +187,7 @@ class JournalWriter:
             return None
         if self.trouble is not None:
             return self.trouble.retry_at
-        if self._waited_for or self.kept or len(self.queue) >= BATCH or (self.queue and self._ending):
+        if self._waited_for or self.kept or self._queued >= BATCH or (self.queue and self._ending):
             return 0.0
         # Each commit takes its time of whoever answers, so what nobody waits for is written together.
         return self._flush_at if self.queue else None
@@ -202,30 +203,29 @@ class JournalWriter:
 
     def _commit(self) -> None:
         """Send what was kept, or what is queued; behind an outage with the event that is also the probe."""
-        if self.kept:
-            batch = Batch([self.kept.popleft() for _ in range(min(BATCH, len(self.kept)))])
-        else:
-            batch = self._take_queue()
+        batch = _oldest(self.kept) if self.kept else self._take_queue()
         self.under_way = batch
         try:
-            bodies = [entry.encoded(self._encode) for entry in batch.entries]
+            packed, count = [entry.packed_by(self._pack) for entry in batch.entries], count_of(batch.entries)
             if self.trouble is not None:
-                bodies.insert(0, self._encode(self._recovery(self.trouble)))
+                packed.insert(0, self._pack(self._recovery(self.trouble)))
+                count += 1
         except Exception as error:  # noqa: BLE001  # see below
             # A bug here must not end evidence without a word: it is handled as a broken disk, and seen in health.
             _LOG.exception("the journal writer failed")
             self._loop.call_soon(self._answered, Failed(f"{type(error).__name__}: {error}"))
             return
-        if not bodies:
+        if not packed:
             self.under_way = None
             self._go_on()
             return
         self._sent_at = self._loop.time()
-        self._scribe.commit(bodies, self.synced, self._answered)
+        self._scribe.commit(packed, count, self.synced, self._answered)
 
     def _take_queue(self) -> Batch:
         """Return the oldest records of the queue."""
-        batch = Batch([self.queue.popleft() for _ in range(min(BATCH, len(self.queue)))])
+        batch = _oldest(self.queue)
+        self._queued -= count_of(batch.entries)
         self._waited_for -= len(batch.durable)
         late = [entry for entry in batch.entries if entry.is_late]
         if late:
@@ -288,8 +288,8 @@ class JournalWriter:
 
     def _release(self, entries: Sequence[Entry]) -> None:
         if entries:
-            self.released += len(entries)
-            self.released_bytes += sum(len(entry.body) for entry in entries)
+            self.released += count_of(entries)
+            self.released_bytes += sum(len(entry.packed) for entry in entries)
             self._on_released()
 
     def _begin_trouble(self, reason: str) -> None:
@@ -311,6 +311,16 @@ class JournalWriter:
         """Return the event that is also the probe: the outage is over once it is on disk."""
         attributes: Attributes = {"error": trouble.error, "since": instant_text(trouble.since)}
         return LifecycleRecord(name="journal_recovered", at=Instant(self._wall()), attributes=attributes)
+
+
+def _oldest(entries: deque[Entry]) -> Batch:
+    """Take the records of one commit."""
+    batch, count = Batch([]), 0
+    while entries and count < BATCH:
+        entry = entries.popleft()
+        batch.entries.append(entry)
+        count += entry.count
+    return batch
 
 
 def unavailable(reason: str) -> EvidenceUnavailableError:

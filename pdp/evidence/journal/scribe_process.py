@@ -16,6 +16,7 @@ from pdp.evidence.apart import command
 from pdp.evidence.journal import scribe
 from pdp.evidence.journal.scribe import Answer, Failed, decode_answer, frame_of, opening_of
 from pdp.evidence.journal.segments import ChainEnd
+from pdp.evidence.line.masking import Masks
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,11 +29,12 @@ _DIES_WITHIN_S = 0.5
 class ScribeProcess:
     """One process at a time, started when there is something to write. Belongs to the event loop's thread."""
 
-    def __init__(self, directory: Path, segment_bytes: int, lock: int) -> None:
-        """Write to a journal whose lock is the open file `lock`: the process holds it, too."""
+    def __init__(self, directory: Path, segment_bytes: int, lock: int, masks: Masks | None) -> None:
+        """Write to a journal whose lock is the open file `lock`: the process holds it, too; and mask decisions."""
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._lock = lock
+        self._masks = masks
         self._loop = asyncio.get_running_loop()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -61,7 +63,7 @@ class ScribeProcess:
                 pass_fds=(self._lock,),
                 process_group=0,  # Ctrl-C is for the sidecar alone, also before this one has come to ignore it
             )
-            ours.sendall(opening_of(end))  # INVARIANT: a socket has room for it
+            ours.sendall(opening_of(end, self._masks))  # INVARIANT: a socket has room for it
         except BaseException:
             ours.close()
             raise
@@ -71,13 +73,13 @@ class ScribeProcess:
         self._socket, self._heard = ours, b""
         self._loop.add_reader(ours, self._hear, ours)
 
-    def commit(self, bodies: Sequence[bytes], end: ChainEnd, done: Callable[[Answer], None]) -> None:
+    def commit(self, packed: Sequence[bytes], count: int, end: ChainEnd, done: Callable[[Answer], None]) -> None:
         """Have records written behind the end, and call `done` once with the answer; one commit at a time."""
         self._done = done
         try:
             if self._socket is None:
                 self.start(end)
-            self._unsent = memoryview(frame_of(bodies))
+            self._unsent = memoryview(frame_of(packed, count))
             self._send()
             if self._unsent and self._socket is not None:
                 self._loop.add_writer(self._socket, self._send_on)

@@ -9,22 +9,27 @@ from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 
+from msgspec import Raw
+
 from pdp.evidence.journal.disk import Disk
 from pdp.evidence.journal.scribe import Answer, commit
 from pdp.evidence.journal.segment_log import SegmentLog
 from pdp.evidence.journal.segments import ChainEnd
+from pdp.evidence.line.packed_record import head_of, records_of
+from pdp.evidence.line.record_json import Mask
 
 
 class ScribeThread:
     """One thread that writes to a disk. Its methods belong to the event loop's thread."""
 
-    def __init__(self, directory: Path, segment_bytes: int, disk: Disk) -> None:
-        """Write to a journal on this disk."""
+    def __init__(self, directory: Path, segment_bytes: int, disk: Disk, mask: Mask | None) -> None:
+        """Write to a journal on this disk, and `mask` decisions before."""
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._disk = disk
+        self._mask = mask
         self._loop = asyncio.get_running_loop()
-        self._commits: SimpleQueue[tuple[Sequence[bytes], Callable[[Answer], None]] | None] = SimpleQueue()
+        self._commits: SimpleQueue[tuple[list[Raw], Callable[[Answer], None]] | None] = SimpleQueue()
 
     def start(self, end: ChainEnd) -> None:
         """Start the thread, to go on at the journal's end."""
@@ -32,9 +37,9 @@ class ScribeThread:
         self._thread = threading.Thread(target=self._run, args=(log,), name="journal", daemon=True)
         self._thread.start()
 
-    def commit(self, bodies: Sequence[bytes], _: ChainEnd, done: Callable[[Answer], None]) -> None:
+    def commit(self, packed: Sequence[bytes], count: int, _: ChainEnd, done: Callable[[Answer], None]) -> None:
         """Have records written, and call `done` once with the answer; one commit at a time."""
-        self._commits.put((bodies, done))
+        self._commits.put((records_of(b"".join((head_of(count), *packed))), done))
 
     async def close(self, timeout_s: float) -> bool:
         """Let it finish what it was sent; return whether it has ended: not while a disk hangs."""
@@ -44,8 +49,8 @@ class ScribeThread:
 
     def _run(self, log: SegmentLog) -> None:
         while (sent := self._commits.get()) is not None:
-            bodies, done = sent
-            answer = commit(log, bodies)
+            records, done = sent
+            answer = commit(log, records, self._mask)
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(done, answer)
         log.close()

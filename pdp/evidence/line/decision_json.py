@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pdp.core.decision import Allow, Decision, Found, Grant
+from pdp.core.decision import Allow, Decision, Deny, Found, Grant
 from pdp.core.model import NO_ATTRIBUTES, Attributes, Credential, Instant, Request
 from pdp.core.reasons import Denial
 from pdp.evidence.instants import instant_text
@@ -68,8 +66,8 @@ class ShadowJson(Struct, frozen=True, omit_defaults=True, gc=False):
     """Without messages, which may quote what the line masks."""
 
 
-class BasisJson(NamedTuple):
-    """Ids of the facts an answer was traced to, in the order of `DecisionJson`; empty where there is none."""
+class BasisJson(Struct, frozen=True, array_like=True, gc=False):
+    """Ids of the facts an answer was traced to, empty where there is none."""
 
     identity_id: str = ""
     owner: str = ""
@@ -102,7 +100,7 @@ def uses_json(allow: Allow) -> UsesJson:
 
 
 def request_json(request: Request) -> RequestJson:
-    """Return what was asked."""
+    """Return what was asked, but for the credential."""
     return RequestJson(
         request.subject,
         request.action,
@@ -110,7 +108,7 @@ def request_json(request: Request) -> RequestJson:
         request.session,
         request.task,
         request.context,
-        None if request.credential is None else _credential(request.credential),
+        None,
         request.subject_type,
         request.subject_properties,
         request.action_properties,
@@ -120,23 +118,28 @@ def request_json(request: Request) -> RequestJson:
     )
 
 
-def _credential(credential: Credential) -> CredentialJson:
+def credential_json(credential: Credential) -> CredentialJson:
+    """Return what was known of a credential."""
     issued, expires = optional_text(credential.issued_at), optional_text(credential.expires_at)
     return CredentialJson(credential.id, credential.issuer, credential.subject, issued, expires)
 
 
-def reasons_json(decision: Decision, basis: BasisJson) -> tuple[ReasonJson, ...]:
-    """Return every reason, the primary one first."""
-    if isinstance(decision, Allow):
-        return (ReasonJson(decision.code, "", f"session:{basis.session_id}"),)
-    return tuple(_reason(denial) for denial in decision.reasons)
+def allow_json(code: str, basis: BasisJson) -> tuple[ReasonJson, ...]:
+    """Return the reason of an allow."""
+    return (ReasonJson(code, "", f"session:{basis.session_id}"),)
+
+
+def denials_json(deny: Deny) -> tuple[ReasonJson, ...]:
+    """Return every reason of a denial, the primary one first."""
+    return tuple(_reason(denial) for denial in deny.reasons)
 
 
 def shadow_json(decision: Decision, basis: BasisJson) -> ShadowJson:
     """Return what the shadow policies would have answered."""
-    outcome = "allow" if isinstance(decision, Allow) else "deny"
-    reasons = tuple(replace(reason, message="") for reason in reasons_json(decision, basis))
-    return ShadowJson(decision.policy_version, outcome, reasons)
+    if isinstance(decision, Allow):
+        return ShadowJson(decision.policy_version, "allow", allow_json(decision.code, basis))
+    reasons = tuple(replace(reason, message="") for reason in denials_json(decision))
+    return ShadowJson(decision.policy_version, "deny", reasons)
 
 
 def _reason(denial: Denial) -> ReasonJson:

@@ -144,15 +144,24 @@ def _may_be_named(said: Attributes, names: frozenset[str]) -> bool:
     return _ANY in names or not names.isdisjoint(said) or "." in "".join(said)
 
 
+class Masks(Struct, frozen=True):
+    """What another process masks by."""
+
+    rules: tuple[MaskRule, ...]
+    secret: bytes
+    """Of the journal's key."""
+
+
 class Masking:
     """Masks the lines of one journal."""
 
-    def __init__(self, rules: Sequence[MaskRule]) -> None:
-        """Compile rules, about which there must be no complaints."""
+    def __init__(self, rules: Sequence[MaskRule], key: MaskingKey | None = None) -> None:
+        """Compile rules, about which there must be no complaints; without a key they wait for `start`."""
+        self._said = tuple(rules)
         self._rules = tuple(_Rule(_tree(rule), None if rule.when is None else Program(rule.when)) for rule in rules)
         self._named = {root: names for root in ROOTS if (names := _first_steps(self._rules, root))}
         """By root, the first steps beneath it that a rule names; a root that no rule names is left out."""
-        self._key: MaskingKey | None = None
+        self._key = key
 
     def start(self, directory: Path) -> str:
         """Load the journal's key, or make it; return the fingerprint of a key that was made, else an empty text.
@@ -164,6 +173,11 @@ class Masking:
             return ""
         self._key = make_key(directory)
         return self._key.fingerprint
+
+    @property
+    def masks(self) -> Masks:
+        """What another process needs to mask as this one does; only once it is started."""
+        return Masks(self._said, b"" if self._key is None else self._key.secret)
 
     def applied(self, line: DecisionJson) -> DecisionJson:
         """Return the line with what is to be masked masked; raise TypeError or ValueError if JSON cannot say it."""
@@ -183,6 +197,11 @@ class Masking:
             return line
         reasons = tuple(_unquoting(reason) for reason in line.reasons)
         return replace(line, request=asked, reasons=reasons, masked=paths)
+
+
+def masking_of(masks: Masks) -> Masking:
+    """Return what masks as that of another process does."""
+    return Masking(masks.rules, MaskingKey(masks.secret))
 
 
 class _Walk:

@@ -38,6 +38,11 @@ class MaskingKey:
         self._secret = secret
 
     @property
+    def secret(self) -> bytes:
+        """For a process of this very sidecar, and nobody else."""
+        return self._secret
+
+    @property
     def fingerprint(self) -> str:
         """What tells this key from others, and nothing about the secret."""
         return hmac.digest(self._secret, b"fingerprint", "sha256")[:8].hex()

@@ -5,7 +5,6 @@ Members are added, never renamed, retyped or reused; members that say nothing ar
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -13,8 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pdp.core.decision import Allow, Deny
-from pdp.core.model import NO_ATTRIBUTES, Attribute, Attributes
+from pdp.core.model import NO_ATTRIBUTES, Attribute, Attributes, Instant
 from pdp.core.scope import Scope
 from pdp.evidence.instants import instant_text
 from pdp.evidence.line.administration_json import AdministrationJson, administration_json
@@ -23,16 +21,14 @@ from pdp.evidence.line.decision_json import (
     RequestJson,
     ShadowJson,
     UsesJson,
-    basis_of,
+    allow_json,
+    credential_json,
     optional_text,
-    reasons_json,
-    request_json,
-    shadow_json,
-    uses_json,
 )
 from pdp.evidence.line.fact_json import change_json
+from pdp.evidence.line.flat_decision import FlatDecision, flatten
 from pdp.evidence.line.lapse_json import LapseJson, lapse_json
-from pdp.evidence.line.links import LinkJson, links_of
+from pdp.evidence.line.links import LinkJson
 from pdp.evidence.record import (
     AdministrationRecord,
     AnyRecord,
@@ -41,7 +37,6 @@ from pdp.evidence.record import (
     LapseRecord,
     LifecycleRecord,
 )
-from pdp.evidence.telemetry.due import has_span
 from pdp.evidence.trace import TraceContext, parse_traceparent
 
 
@@ -131,18 +126,39 @@ def body_of(record: AnyRecord, mask: Mask | None = None) -> bytes:
     as `record_unwritable`.
     """
     try:
-        document = document_of(record)
-        if mask is not None and isinstance(document, DecisionJson):
-            document = mask(document)
-        return _ENCODE(document)
+        if isinstance(record, DecisionRecord):
+            return decision_body(flatten(record), mask)
+        return _ENCODE(document_of(record))
     except Exception as error:  # noqa: BLE001  # whatever it is, all records behind this one must get to the disk
-        return _reduced(record, ascii(str(error)), mask)
+        what = record.decision_id if isinstance(record, DecisionRecord) else type(record).__name__
+        return unwritable_body(what, record.at, error)
+
+
+def decision_body(flat: FlatDecision, mask: Mask | None) -> bytes:
+    """Return what a decision says; raise, whatever, if it cannot even be said without context and properties."""
+    try:
+        return _masked_body(flat, mask)
+    except Exception as error:  # noqa: BLE001  # whatever it is, what is left counts: above all its uses
+        left = replace(
+            flat.request,
+            context=NO_ATTRIBUTES,
+            subject_properties=NO_ATTRIBUTES,
+            action_properties=NO_ATTRIBUTES,
+            resource_properties=NO_ATTRIBUTES,
+        )
+        return _masked_body(replace(flat, request=left, omitted=ascii(str(error))), mask)
+
+
+def unwritable_body(what: str, at: Instant, error: Exception) -> bytes:
+    """Return what is said in place of a record that cannot be."""
+    attributes: Attributes = {"record": ascii(what), "error": ascii(str(error))}
+    return _ENCODE(document_of(LifecycleRecord(name="record_unwritable", at=at, attributes=attributes)))
 
 
 def document_of(record: AnyRecord) -> Document:
     """Return what a record says, member by member."""
     if isinstance(record, DecisionRecord):
-        return _decision(record)
+        return _decision(flatten(record))
     if isinstance(record, ChangeRecord):
         return _change(record)
     if isinstance(record, AdministrationRecord):
@@ -152,40 +168,49 @@ def document_of(record: AnyRecord) -> Document:
     return LifecycleJson("lifecycle", instant_text(record.at), record.name, record.attributes)
 
 
-def _decision(record: DecisionRecord) -> DecisionJson:
-    """Return the members of a decision; this is on the request path."""
-    decision, trace, request, basis = record.decision, record.trace, record.request, record.decision.basis
-    ids = basis_of(request, basis)
+def _masked_body(flat: FlatDecision, mask: Mask | None) -> bytes:
+    document = _decision(flat)
+    return _ENCODE(document if mask is None else mask(document))
+
+
+def _decision(flat: FlatDecision) -> DecisionJson:
+    trace, basis, credential = flat.trace, flat.basis, flat.credential
     return DecisionJson(
         "decision",
-        instant_text(record.started_at),
-        record.decision_id,
+        instant_text(flat.started_at),
+        flat.decision_id,
         trace.trace_id,
         trace.span_id,
-        record.method,
-        request_json(request),
-        "allow" if isinstance(decision, Allow) else "deny",
-        reasons_json(decision, ids),
-        decision.revision,
-        instant_text(decision.evaluated_at),
-        decision.durable,
-        max(record.ended_at - record.started_at, 0),
+        flat.method,
+        flat.request if credential is None else replace(flat.request, credential=credential_json(credential)),
+        "allow" if flat.allowed else "deny",
+        allow_json(flat.code, basis) if flat.allowed else flat.denials,
+        flat.revision,
+        instant_text(flat.evaluated_at),
+        flat.durable,
+        max(flat.ended_at - flat.started_at, 0),
         trace.parent_span_id,
-        record.caller,
-        decision.policy_version,
-        decision.policies,
-        *ids,
-        instant_text(decision.valid_until) if isinstance(decision, Allow) else None,
-        optional_text(decision.reconsider_at) if isinstance(decision, Deny) else None,
-        uses_json(decision) if isinstance(decision, Allow) and record.counts_use else None,
-        "",
-        None if request.caller is None else request.caller.may_ask.patterns,
-        None if record.shadow is None else shadow_json(record.shadow, ids),
+        flat.caller,
+        flat.policy_version,
+        flat.policies,
+        basis.identity_id,
+        basis.owner,
+        basis.session_id,
+        basis.task_id,
+        basis.approval_id,
+        basis.ticket,
+        basis.entitlement_id,
+        optional_text(flat.ends_at) if flat.allowed else None,
+        None if flat.allowed else optional_text(flat.ends_at),
+        flat.uses,
+        flat.omitted,
+        flat.caller_may_ask,
+        flat.shadow,
         (),
-        "" if basis.identity is None else basis.identity.kind,
-        "" if basis.approval is None else basis.approval.kind,
+        flat.identity_kind,
+        flat.approval_kind,
         trace.sampled,
-        links_of(decision) if has_span(record) else (),
+        flat.links,
     )
 
 
@@ -213,30 +238,7 @@ def trace_of(record: ChangeRecord) -> TraceContext | None:
     return record.trace if record.trace is not None else parse_traceparent(record.traceparent)
 
 
-def _reduced(record: AnyRecord, error: str, mask: Mask | None) -> bytes:
-    """Return the body of what is left of a record: above all its uses, which limits count on."""
-    if isinstance(record, DecisionRecord):
-        with contextlib.suppress(Exception):
-            document = _decision(record)
-            request = replace(
-                document.request,
-                context=NO_ATTRIBUTES,
-                subject_properties=NO_ATTRIBUTES,
-                action_properties=NO_ATTRIBUTES,
-                resource_properties=NO_ATTRIBUTES,
-            )
-            left = replace(document, request=request, omitted=error)
-            return _ENCODE(left if mask is None else mask(left))
-    return _ENCODE(document_of(_unwritable(record, error)))
-
-
-def _unwritable(record: AnyRecord, error: str) -> LifecycleRecord:
-    what = record.decision_id if isinstance(record, DecisionRecord) else type(record).__name__
-    attributes: Attributes = {"record": ascii(what), "error": error}
-    return LifecycleRecord(name="record_unwritable", at=record.at, attributes=attributes)
-
-
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """Return what msgspec does not know as something it does."""
     if isinstance(value, Scope):
         return value.patterns
@@ -246,4 +248,4 @@ def _plain(value: object) -> object:
     raise TypeError(message)
 
 
-_ENCODE = msgspec.json.Encoder(enc_hook=_plain).encode
+_ENCODE = msgspec.json.Encoder(enc_hook=plain).encode

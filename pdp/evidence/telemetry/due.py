@@ -32,7 +32,8 @@ def is_routine(*, allowed: bool, durable: bool) -> bool:
 def has_span(record: AnyRecord) -> bool:
     """Whether the record becomes a span."""
     if isinstance(record, DecisionRecord):
-        return record.trace.sampled or not _is_routine(record)
+        decision = record.decision
+        return record.trace.sampled or not is_routine(allowed=isinstance(decision, Allow), durable=decision.durable)
     if isinstance(record, ChangeRecord):
         return record.trace is not None or parse_traceparent(record.traceparent) is not None
     return isinstance(record, LapseRecord)
@@ -54,8 +55,3 @@ class Due(Struct, frozen=True):
     def must(self, head: Head) -> bool:
         """Whether a record that is taken must arrive."""
         return head.kind != "decision" or not is_routine(allowed=head.outcome == "allow", durable=head.durable)
-
-
-def _is_routine(record: DecisionRecord) -> bool:
-    decision = record.decision
-    return is_routine(allowed=isinstance(decision, Allow), durable=decision.durable)

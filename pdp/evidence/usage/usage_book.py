@@ -103,8 +103,8 @@ class UsageBook(Ledger):
     def written(self, uses: Sequence[Use], sequence: int) -> None:
         """Count uses that are on disk: with them all up to the sequence are."""
         with self._counting:
-            for occasion, at in uses:
-                _add(self._tallies, occasion, at)
+            for use in uses:
+                _add(self._tallies, use.occasion, use.at)
             self._until = sequence
             if len(self._tallies) > _MOST_PENDING:
                 self._tallies, self._after = {}, sequence
