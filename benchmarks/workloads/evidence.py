@@ -28,7 +28,7 @@ of the routine allows one in a hundred, the default; and the same with every spa
 record too. The checks lack the attribute that the mask rule names, so nothing is masked, but every decision is looked
 through. Shadow policies are off: they are another decision, which costs what a decision costs. All decisions are
 buffered allows. Every run starts the servers anew, because where a process comes to lie in memory makes it up to a
-fifth faster or slower for as long as it runs; then they take turns. Each turn begins with half as many calls that do
+third faster or slower for as long as it runs; then they take turns. Each turn begins with half as many calls that do
 not count, so that index, export and the rest are at work beside those that do, and ends when what they left behind is
 done. In a closed loop each caller asks again as soon as it is answered, so that 64 of them wait above all for one
 another: p50 is then what a decision costs of the processor. *Paced*, 64 connections ask four times a second each, so

@@ -162,6 +162,19 @@ def test_a_portion_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     assert (names_of(process.take()), names_of(process.take())) == (["1"], ["2"])
 
 
+def test_a_portion_is_bounded_in_the_records_that_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands before the cursor in its segment is none of them, nor gone is what comes behind."""
+    monkeypatch.setattr(backlogs, "_LOOKED_AT_AT_ONCE", 2)
+    process = Process(tmp_path)
+    process.write(*(allow("unsampled", sampled=False) for _ in range(5)), denial("1"))
+    again = Process(tmp_path, progress=Progress(5))
+    portions = [process.take() for _ in range(3)]
+    assert [(portion.up_to, names_of(portion)) for portion in portions if portion] == [(2, []), (4, []), (6, ["1"])]
+    assert (again.export(), again.lost) == (["1"], 0)
+
+
 def test_routine_allows_that_are_too_far_behind_are_counted_and_it_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -74,13 +75,15 @@ class Collector:
 class Exporting:
     """Telemetry over a journal, with no patience between retries."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.collector, self.other = Collector(), Collector()
         self.journal = Writing(directory)
         self.reports: list[Report] = []
         signals = [self.collector, self.other]
-        due = Backlog(directory, Due(logs=False), Progress(0), most=4)
-        self.telemetry = Telemetry(due, signals, self.reports.append, linger_s=0.001, first_backoff_s=0.001)
+        self.backlog = Backlog(directory, Due(logs=False), Progress(0), most=4)
+        self.telemetry = Telemetry(
+            self.backlog, signals, self.reports.append, linger_s=0.001, first_backoff_s=0.001, monotonic=monotonic
+        )
         self.thread = threading.Thread(target=self.telemetry.run, daemon=True)
 
     def write(self, *names: str) -> None:
@@ -227,6 +230,25 @@ def test_what_is_too_far_behind_is_reported_during_an_outage(exporting: Exportin
     exporting.collector.away = False
     assert exporting.close().progress.lost == 6
     assert exporting.collector.names == ["1", "6", "7", "8", "9"]
+
+
+def test_what_is_only_passed_is_reported_once_a_second(tmp_path: Path) -> None:
+    """Each report wakes a thread of the sidecar; how far the export is shows all the same."""
+    now = [0.0]
+    exporting = Exporting(tmp_path, lambda: now[0])
+    exporting.thread.start()
+    for number in range(1, 4):
+        now[0] += 0.3
+        exporting.journal.write(allow("unsampled", sampled=False))
+        exporting.telemetry.counted(number)
+        while exporting.backlog.progress.cursor < number:
+            threading.Event().wait(0.001)
+    reported = len(exporting.reports)
+    now[0] += 1.0
+    while exporting.reports[-1:] != [Report(Progress(3))]:
+        exporting.telemetry.counted(3)
+        threading.Event().wait(0.001)
+    assert (reported <= 1, exporting.close()) == (True, Report(Progress(3)))
 
 
 def test_a_journal_that_cannot_be_read_is_said_once_and_tried_again(

@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from pdp.evidence.journal.segments import first_sequence_of, open_segment, segments_of
 
 
@@ -19,15 +21,26 @@ class Spot(NamedTuple):
     """In the segment's plain form."""
 
 
-class Line(NamedTuple):
+class Line(Struct, frozen=True):
     """A whole line."""
 
     raw: bytes
     """Without line feed."""
     segment: Path
-    spot: Spot
-    behind: Spot
-    """Where the next one begins, or would."""
+    first: int
+    """The first sequence of its segment."""
+    offset: int
+    """In the segment's plain form."""
+
+    @property
+    def spot(self) -> Spot:
+        """Where it begins."""
+        return Spot(self.first, self.offset)
+
+    @property
+    def behind(self) -> Spot:
+        """Where the next one begins, or would."""
+        return Spot(self.first, self.offset + len(self.raw) + 1)
 
 
 def whole_lines(directory: Path, spot: Spot) -> Iterator[Line]:
@@ -39,12 +52,11 @@ def whole_lines(directory: Path, spot: Spot) -> Iterator[Line]:
         first = first_sequence_of(segment)
         if first < spot.segment:
             continue
-        here = spot if first == spot.segment else Spot(first, 0)
+        offset = spot.offset if first == spot.segment else 0
         with suppress(FileNotFoundError), open_segment(segment) as file:  # not there: retention has removed it
-            file.seek(here.offset)
+            file.seek(offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return  # still being written, or torn
-                behind = Spot(first, here.offset + len(line))
-                yield Line(line[:-1], segment, here, behind)
-                here = behind
+                yield Line(line[:-1], segment, first, offset)
+                offset += len(line)

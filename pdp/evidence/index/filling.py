@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from pdp.evidence.index.index_file import FILE, IndexFile, Position
+from pdp.evidence.index.index_file import FILE, Indexed, IndexFile, Position
 from pdp.evidence.index.lines import Read, leads_into, read_on
 from pdp.evidence.journal.segments import first_sequence_of, segments_of
 from pdp.evidence.trouble import JournalDamagedError
@@ -27,24 +27,25 @@ def fill(
 
     Raises sqlite3.Error, OSError, and JournalDamagedError at a line that is no record or if there is none of `until`.
     """
-    lines = read_on(directory, file.position, until)
-    while some := _next(lines, lines_at_once):
-        file.add([read.record for read in some], some[-1].after)
-        yield file.position.sequence
+    for records, position in _transactions(read_on(directory, file.position, until), lines_at_once):
+        file.add(records, position)
+        yield position.sequence
     if until is not None and file.position.sequence < until:
         message = f"record {file.position.sequence + 1} is missing"
         raise JournalDamagedError(message)
 
 
-def _next(lines: Iterator[Read], most: int) -> list[Read]:
-    """Return the lines of one transaction."""
-    some, size = list[Read](), 0
+def _transactions(lines: Iterator[Read], most: int) -> Iterator[tuple[list[Indexed], Position]]:
+    """Yield the records of each transaction, and up to where the journal is in the file with them."""
+    records, size = list[Indexed](), 0
     for read in lines:
-        some.append(read)
+        records.append(read.record)
         size += read.record.place.length
-        if len(some) >= most or size >= _BYTES_AT_ONCE:
-            break
-    return some
+        if len(records) >= most or size >= _BYTES_AT_ONCE:
+            yield records, read.after
+            records, size = [], 0
+    if records:
+        yield records, read.after
 
 
 @contextmanager

@@ -15,6 +15,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from msgspec import Struct
+from msgspec.structs import astuple
+
 from pdp.core.model import Instant
 from pdp.evidence.derived_file import create, is_of, only_row, open_derived, refuse_wrong_tables
 from pdp.evidence.index.query import HIGHEST, Place, Query
@@ -93,7 +96,7 @@ _SET_POSITION = "UPDATE indexed SET sequence = ?, segment = ?, offset = ?, hash 
 _K = TypeVar("_K", str, Topic)
 
 
-class Indexed(NamedTuple):
+class Indexed(Struct, frozen=True):
     """A record as the index takes it."""
 
     place: Place
@@ -197,30 +200,32 @@ class IndexFile:
         self._connection.close()
 
     def _add(self, records: Sequence[Indexed]) -> None:
-        rows: list[tuple[object, ...]] = []
-        decisions: list[tuple[object, ...]] = []
-        for place, at, decision_id, topics in records:
-            where = (place.offset, place.length, _storable(at))
-            rows += [(place.sequence, self._topic(topic), *where) for topic in topics]
-            if decision_id:
-                decisions.append((place.sequence // _STRETCH, _digest(decision_id), place.sequence))
+        rows: list[tuple[int, ...]] = []
+        decisions: list[tuple[int, ...]] = []
+        times: list[int] = []
+        for record in records:
+            place, at = record.place, _storable(record.at)
+            for topic in record.topics:
+                number = self._topics.get(topic) or self._topic(topic)
+                rows.append((place.sequence, number, place.offset, place.length, at))
+            if record.decision_id:
+                decisions.append((place.sequence // _STRETCH, _digest(record.decision_id), place.sequence))
+            times.append(at)
         self._connection.executemany("INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?)", rows)
         self._connection.executemany("INSERT OR IGNORE INTO decision VALUES (?, ?, ?)", sorted(decisions))
         if records:
-            times = [_storable(record.at) for record in records]
             period = (records[0].place.sequence, records[-1].place.sequence, min(times), max(times))
             self._connection.execute("INSERT OR REPLACE INTO period VALUES (?, ?, ?, ?)", period)
 
     def _topic(self, topic: Topic) -> int:
-        known = self._topics.get(topic)
-        if known is None:
-            words = tuple(self._word(text) for text in topic)
-            where = " AND ".join(f"{name} = ?" for name in Topic._fields)
-            run = self._connection.execute
-            row = run(f"SELECT id FROM topic WHERE {where}", words).fetchone()  # noqa: S608  # names of columns
-            known = row[0] if row else _new(run("INSERT INTO topic VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", words))
-            _remember(self._topics, topic, known)
-        return known
+        """Return the number of a topic that is not remembered."""
+        words = tuple(self._word(text) for text in astuple(topic))
+        where = " AND ".join(f"{name} = ?" for name in Topic.__struct_fields__)
+        run = self._connection.execute
+        row = run(f"SELECT id FROM topic WHERE {where}", words).fetchone()  # noqa: S608  # names of columns
+        number = row[0] if row else _new(run("INSERT INTO topic VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", words))
+        _remember(self._topics, topic, number)
+        return number
 
     def _word(self, text: str) -> int:
         known = self._words.get(text)

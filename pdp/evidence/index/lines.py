@@ -6,13 +6,12 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from pdp.evidence.derived_file import damage
-from pdp.evidence.following.whole_lines import Spot, whole_lines
+from pdp.evidence.following.whole_lines import Line, Spot, whole_lines
 from pdp.evidence.index.index_file import Indexed, Position
 from pdp.evidence.index.query import HIGHEST, FoundRecord, Place
 from pdp.evidence.index.topics import decode_line, topics_of
@@ -34,11 +33,16 @@ class _Numbered(Struct, frozen=True):
 _decode_sequence = msgspec.json.Decoder(_Numbered).decode
 
 
-class Read(NamedTuple):
-    """A line as the index takes it, and where the one behind it stands."""
+class Read(Struct, frozen=True):
+    """A line, and what the index takes of it."""
 
     record: Indexed
-    after: Position
+    line: Line
+
+    @property
+    def after(self) -> Position:
+        """Up to where the journal is read with it."""
+        return Position(self.record.place.sequence, *self.line.behind, _hash_at_end(self.line.raw))
 
 
 def read_on(directory: Path, position: Position, until: int | None = None) -> Iterator[Read]:
@@ -47,10 +51,10 @@ def read_on(directory: Path, position: Position, until: int | None = None) -> It
     Raises JournalDamagedError at a whole line that is no record, OSError if a segment cannot be read.
     """
     for line in whole_lines(directory, Spot(position.segment, position.offset)):
-        record = _indexed(line.raw, line.spot.offset, line.segment)
+        record = _indexed(line)
         if until is not None and record.place.sequence > until:
             return
-        yield Read(record, Position(record.place.sequence, *line.behind, _hash_at_end(line.raw)))
+        yield Read(record, line)
 
 
 def leads_into(directory: Path, position: Position) -> bool:
@@ -108,14 +112,14 @@ def _hash_at_end(line: bytes) -> str:
     return line[-_HASH_TAIL:-2].decode("ascii", "replace")
 
 
-def _indexed(raw: bytes, offset: int, segment: Path) -> Indexed:
+def _indexed(line: Line) -> Indexed:
     try:
-        line = decode_line(raw)
-        at = parse_instant(line.time)
-        _refuse_impossible(line.seq)
+        record = decode_line(line.raw)
+        at = parse_instant(record.time)
+        _refuse_impossible(record.seq)
     except (msgspec.DecodeError, ValueError) as error:  # text that is not UTF-8 is a ValueError too
-        raise _no_record(offset, segment, error) from None
-    return Indexed(Place(line.seq, offset, len(raw)), at, line.decision_id, topics_of(line))
+        raise _no_record(line.offset, line.segment, error) from None
+    return Indexed(Place(record.seq, line.offset, len(line.raw)), at, record.decision_id, topics_of(record))
 
 
 def _refuse_impossible(sequence: int) -> None:

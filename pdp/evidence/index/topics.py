@@ -7,14 +7,14 @@ Rule 2: nothing depends on the kind of the record, so that kinds yet to come are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Collection, Iterator
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 
-class Topic(NamedTuple):
+class Topic(Struct, frozen=True):
     """What a record, or a part of it, is about; empty where it does not say."""
 
     kind: str
@@ -82,37 +82,39 @@ class Line(Struct, frozen=True):
     changes: tuple[_Change, ...] = ()
 
     @property
+    def code(self) -> str:
+        """The primary reason code; of other kinds what says the same: rule, what lapsed, event, method."""
+        return self.reasons[0].code if self.reasons else self.rule or self.what or self.name or self.method
+
+    @property
     def codes(self) -> tuple[str, ...]:
-        """Reason codes, the primary one first; of other kinds what says the same: rule, what lapsed, event, method."""
-        if self.reasons:
-            return tuple(reason.code for reason in self.reasons)
-        return (self.rule or self.what or self.name or self.method,)
+        """All reason codes, the primary one first; of other kinds the one."""
+        return tuple(reason.code for reason in self.reasons) or (self.code,)
 
 
 decode_line = msgspec.json.Decoder(Line).decode
 """Raises msgspec.DecodeError for what is no record."""
 
 
-def topics_of(line: Line) -> set[Topic]:
-    """Return all that a record is about; at least one."""
+def topics_of(line: Line) -> Collection[Topic]:
+    """Return all that a record is about, each once; at least one."""
+    own, subject = summary_of(line), line.request.subject
+    if len(line.reasons) <= 1 and not line.changes and (not subject or subject == own.identity):
+        return (own,)  # as of most records, in a fifth of the time
     return {
-        Topic(topic.kind, topic.outcome, code, identity, *topic[4:])
-        for topic in (_own(line), *_of_changes(line))
+        replace(topic, code=code, identity=identity)
+        for topic in (own, *_of_changes(line))
         for code in line.codes
-        for identity in _identities(topic, line)
+        for identity in (topic.identity, subject or topic.identity)
     }
 
 
 def summary_of(line: Line) -> Topic:
     """Return what the record itself says it is about, with its primary code."""
-    return _own(line)._replace(code=line.codes[0])
-
-
-def _own(line: Line) -> Topic:
     own = Topic(
         line.kind,
         line.outcome,
-        "",
+        line.code,
         line.identity_id,
         line.owner,
         line.session_id,
@@ -120,18 +122,14 @@ def _own(line: Line) -> Topic:
         line.approval_id,
         line.ticket,
     )
+    if not line.about:
+        return own
     kind, _, id_ = line.about.partition(":")
-    return own._replace(**{kind: id_}) if kind in _NAMED and not getattr(own, kind) else own
+    return replace(own, **{kind: id_}) if kind in _NAMED and not getattr(own, kind) else own
 
 
 _NAMED = ("identity", "session", "task", "approval")
 """Kinds of fact that a record is found under."""
-
-
-def _identities(topic: Topic, line: Line) -> tuple[str, ...]:
-    """Return the identities of a topic: of a decision also the subject, which a family's record does not name."""
-    subject = line.request.subject
-    return (topic.identity, subject) if subject and subject != topic.identity else (topic.identity,)
 
 
 def _of_changes(line: Line) -> Iterator[Topic]:

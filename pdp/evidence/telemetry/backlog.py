@@ -11,9 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -28,11 +26,11 @@ from pdp.evidence.trouble import JournalDamagedError
 
 _LOG = logging.getLogger(__name__)
 
-_LINES_AT_ONCE = 20_000
-"""Lines looked at for one portion; most are of no interest."""
+_LOOKED_AT_AT_ONCE = 20_000
+"""Records looked at for one portion; most are not due."""
 _BYTES_AT_ONCE = 4 * 1024 * 1024
 """Of the lines of one portion, but for the last."""
-_LINES_GIVEN_UP_AT_ONCE = 100_000
+_GIVEN_UP_AT_ONCE = 100_000
 _MOST_TRIES = 120
 """Until a line that is no record is passed, as one that is gone: about a minute."""
 
@@ -61,41 +59,64 @@ class Progress(Struct, frozen=True):
     """Records that were due and will never be exported."""
 
 
-class _Seen(NamedTuple):
+class _Seen(Struct, frozen=True):
     head: Head
     raw: bytes
     after: int
     """The sequence before; more than one less than its own where records are missing."""
+    is_due: bool
 
 
 class _Reader:
     """Reads on in a journal, behind what it has read."""
 
-    def __init__(self, directory: Path, at: int, spot: Spot | None = None) -> None:
+    def __init__(self, directory: Path, due: Due, at: int, spot: Spot | None = None) -> None:
         """Begin behind a sequence, which is before the spot if that is known."""
         self._directory = directory
+        self._due = due
         self.at = at
-        self.spot = spot
+        self._begin = spot
+        self._last: Line | None = None
         self.skips = False
         """Go on behind a line that is no record, as if it were not there."""
 
-    def read(self, until: int) -> Iterator[_Seen]:
-        """Yield what follows up to a sequence; raise JournalDamagedError at a line that is no record, and OSError."""
-        if self.spot is None:
-            segment = segment_with(self._directory, self.at + 1)
-            if segment is None:
+    @property
+    def spot(self) -> Spot | None:
+        """Where to read on; None: that is not known yet."""
+        return self._begin if self._last is None else self._last.behind
+
+    def read(self, until: int, most: int) -> Iterator[_Seen]:
+        """Pass what follows up to a sequence, about `most` records; yield what is due, or has some missing before it.
+
+        Raises JournalDamagedError at a line that is no record, and OSError.
+        """
+        spot = self.spot or self._beginning()
+        if spot is None:
+            return
+        # This is what the exporter costs, for nearly all records are passed: nothing is made of one but line and head.
+        takes, enough = self._due.takes, min(until, self.at + most)
+        for line in whole_lines(self._directory, spot):
+            try:
+                head = _DECODE_HEAD(line.raw)
+            except ValueError as error:  # also text that is not UTF-8
+                if self.skips:
+                    continue
+                raise _no_record(line, error) from None
+            sequence, after = head.seq, self.at
+            if sequence > until:
                 return
-            self.spot = Spot(first_sequence_of(segment), 0)
-        for line in whole_lines(self._directory, self.spot):
-            head = _head_of(line, skips=self.skips)
-            if head is None:
-                continue
-            if head.seq > until:
-                return
-            self.spot = line.behind
-            if head.seq > self.at:
-                after, self.at = self.at, head.seq
-                yield _Seen(head, line.raw, after)
+            self._last = line
+            if sequence > after:
+                self.at = sequence
+                if (is_due := takes(head)) or sequence > after + 1:
+                    yield _Seen(head, line.raw, after, is_due)
+                if sequence >= enough:
+                    return
+
+    def _beginning(self) -> Spot | None:
+        segment = segment_with(self._directory, self.at + 1)
+        self._begin = None if segment is None else Spot(first_sequence_of(segment), 0)
+        return self._begin
 
 
 class Backlog:
@@ -112,7 +133,7 @@ class Backlog:
         self._lost = 0
         self._cursor = self._saved = begin.cursor
         self._given_up_from, self._given_up = begin.given_up_from, begin.given_up
-        self._reader, self._ahead = _Reader(directory, begin.cursor), _Reader(directory, begin.given_up)
+        self._reader, self._ahead = _Reader(directory, due, begin.cursor), _Reader(directory, due, begin.given_up)
         self._tries = 0
         self._loss_said = False
         self._save_failed = False
@@ -136,7 +157,7 @@ class Backlog:
         told, size, lost, too_far = list[Document](), 0, 0, 0
         for seen in self._some(bound):
             lost += self._say_gone(seen.after + 1, seen.head.seq - 1)
-            if not self._due.takes(seen.head):
+            if not seen.is_due:
                 continue
             if not self._due.must(seen.head) and seen.head.seq <= max(until - self._most, self._given_up):
                 too_far += not self._given_up_from < seen.head.seq <= self._given_up
@@ -165,11 +186,11 @@ class Backlog:
             return
         if self._given_up < self._reader.at:  # and so the cursor has passed it
             self._given_up_from = self._given_up = self._reader.at
-            self._ahead = _Reader(self._directory, self._reader.at, self._reader.spot)
+            self._ahead = _Reader(self._directory, self._due, self._reader.at, self._reader.spot)
         lost = 0
         with suppress(OSError, JournalDamagedError):  # it is said where it keeps what must arrive from being exported
-            for seen in islice(self._ahead.read(far_behind), _LINES_GIVEN_UP_AT_ONCE):
-                lost += self._due.takes(seen.head) and not self._due.must(seen.head)
+            for seen in self._ahead.read(far_behind, _GIVEN_UP_AT_ONCE):
+                lost += seen.is_due and not self._due.must(seen.head)
         self._given_up = self._ahead.at
         self._lost += lost
         self._say_loss(lost, is_over=False)
@@ -191,7 +212,7 @@ class Backlog:
         """Yield what is looked at for a portion; what cannot be read is left to the next one, unless it comes first."""
         begun = self._reader.at
         try:
-            yield from islice(self._reader.read(until), _LINES_AT_ONCE)
+            yield from self._reader.read(until, _LOOKED_AT_AT_ONCE)
         except (OSError, JournalDamagedError) as error:
             if self._reader.at == begun:
                 self._tries += 1
@@ -222,11 +243,7 @@ def _told_by(seen: _Seen) -> Document | None:
         return None
 
 
-def _head_of(line: Line, *, skips: bool) -> Head | None:
-    try:
-        return _DECODE_HEAD(line.raw)
-    except ValueError as error:  # also text that is not UTF-8
-        if skips:
-            return None
-        message = f"what stands at byte {line.spot.offset} of segment `{line.segment.name}` is not a record: {error}"
-        raise JournalDamagedError(message) from None
+def _no_record(line: Line, why: Exception) -> JournalDamagedError:
+    return JournalDamagedError(
+        f"what stands at byte {line.spot.offset} of segment `{line.segment.name}` is not a record: {why}"
+    )

@@ -4,8 +4,8 @@ Rule 1: it reads the journal, never writes to it, and only up to where it is tol
 file it writes is the cursor.
 
 It lives as `following.life` says. It is told a line at a time: first an `Opening`; then `4711`, up to which record the
-journal is on disk; at last `close 5.0`, that it has so many seconds to export what is due. It says a `Report` whenever
-there is more to report, and what it has for the sidecar's log.
+journal is on disk; at last `close 5.0`, that it has so many seconds to export what is due. It says a `Report` as
+`Telemetry` does, and what it has for the sidecar's log.
 """
 
 from __future__ import annotations

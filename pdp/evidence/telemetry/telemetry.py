@@ -22,7 +22,7 @@ from pdp.evidence.trouble import JournalDamagedError
 _LOG = logging.getLogger(__name__)
 
 _SAVE_EVERY_S = 1.0
-"""How much of the export is repeated after a crash, at most about."""
+"""How much of the export is repeated after a crash, at most about; and how often it is told what was only passed."""
 _FIRST_BACKOFF_S = 0.5
 _LAST_BACKOFF_S = 10.0
 """So long a collector may be back before anything arrives."""
@@ -66,7 +66,10 @@ class Telemetry:
         first_backoff_s: float = _FIRST_BACKOFF_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Tell `report` whenever there is more; let records gather for `linger_s`, and retry with growing pauses."""
+        """Let records gather for `linger_s`, and retry with growing pauses.
+
+        `report` is told of each portion that was exported or lost, and about every second how much was only passed.
+        """
         self._backlog = backlog
         self._lanes = [Lane(signal) for signal in signals]
         self._report = report
@@ -151,7 +154,8 @@ class Telemetry:
         self._exported += len(portion.told)
         rejected = sum(lane.given_up for lane in self._lanes)
         self._backlog.acknowledge(Portion((), portion.up_to, portion.lost + rejected))
-        self._tell()
+        if portion.told or portion.lost:
+            self._tell()
         return True
 
     def _push(self, portion: Portion) -> bool:
@@ -166,6 +170,7 @@ class Telemetry:
         if now >= self._save_at:
             self._save_at = now + _SAVE_EVERY_S
             self._backlog.save()
+            self._tell()
 
     def _tell(self) -> None:
         report = Report(self._backlog.progress, self._exported, sum(lane.failures for lane in self._lanes))
