@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,9 @@ from pdp.evidence.journal.entry import Entry
 from pdp.evidence.journal.faulty_disk import FaultyDisk
 from pdp.evidence.journal.journal import Journal
 from pdp.evidence.journal.journal_reader import read
-from pdp.evidence.record import AnyRecord, LifecycleRecord
+from pdp.evidence.journal.journal_writer import BATCH
+from pdp.evidence.journal.ledger import Ledger
+from pdp.evidence.record import AnyRecord, LifecycleRecord, Use
 from pdp.evidence.seals.verifying import Verified, verify
 from pdp.evidence.trouble import BufferFullError, EvidenceUnavailableError
 from tests.sealed_journals import use
@@ -322,6 +324,50 @@ async def test_closing_with_a_broken_disk_counts_what_is_given_up(
     assert await story.journal.close(0.05) == 2
     assert story.journal.status().lost == 2
     assert "closed with 2 records that could not be written" in caplog.text
+
+
+async def test_closing_with_a_slow_disk_gives_nothing_up(tmp_path: Path) -> None:
+    """Only one on which nothing more gets is broken."""
+    disk = FaultyDisk()
+    journal = Journal(tmp_path, disk=disk, flush_interval_s=60)
+    journal.open()
+    disk.slow(0.2)
+    for number in range(4 * BATCH):
+        journal.append(event(str(number)))
+    assert await journal.close(0.4) == 0
+    assert len(list(read(tmp_path))) == 4 * BATCH
+
+
+async def test_a_decision_that_could_not_be_packed_counts_as_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is packed again for the commit, and so are those that came with it."""
+    told = UsesTold()
+    journal = Journal(tmp_path, disk=FaultyDisk(), ledger=told, flush_interval_s=0.001)
+    journal.open()
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "_pack", fails)
+        for number in (1, 2):
+            journal.append(allow(number))
+        journal._queue_fresh()
+    await until(lambda: journal.status().held == 0)
+    await journal.close()
+    assert (told.uses, len(list(read(tmp_path)))) == (2, 2)
+
+
+class UsesTold(Ledger):
+    """Counts the uses it is told of."""
+
+    uses = 0
+
+    def written(self, uses: Sequence[Use], sequence: int) -> None:
+        """Count."""
+        self.uses += len(uses)
+
+
+def fails(record: AnyRecord) -> bytes:
+    """Fail as nothing should."""
+    raise MemoryError(record.at)
 
 
 async def test_closing_with_a_broken_disk_and_nothing_to_write_waits_for_nothing(story: Story) -> None:

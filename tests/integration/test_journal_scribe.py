@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.journal.scribe_process import ScribeProcess
 from pdp.evidence.journal.segment_log import SegmentLog
 from pdp.evidence.journal.segments import ChainEnd, segments_of
+from pdp.evidence.line.masking import Masking, MaskRule
 from pdp.evidence.line.record_json import body_of
 from pdp.evidence.record import LifecycleRecord
 from pdp.evidence.seals.verifying import Verified, verify
@@ -143,6 +144,40 @@ async def test_a_commit_larger_than_a_socket_takes_at_once_arrives(journal: Jour
     await future
     (_, found) = read(tmp_path)
     assert found.record()["attributes"] == {"x": "\n\u2028\x00" * 1_000_000}
+
+
+MASKS = [MaskRule(attributes=[f"context.attribute-{number}" for number in range(20_000)])]
+
+
+async def test_an_opening_larger_than_a_socket_takes_at_once_arrives(tmp_path: Path) -> None:
+    """Part by part, and the first commit behind it."""
+    masking = Masking(MASKS)
+    masking.start(tmp_path)
+    opened = Journal(tmp_path, masking=masking)
+    opened.open()
+    await durable(opened, "a")
+    await opened.close()
+    assert names(tmp_path) == ["a"]
+
+
+async def test_a_scribe_that_dies_before_it_has_read_its_opening_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is an outage, not the end of the event loop."""
+    masking = Masking(MASKS)
+    masking.start(tmp_path)
+    opened = Journal(tmp_path, masking=masking)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", "/bin/false")
+        with suppress(OSError):
+            opened.open()
+    if not opened._opened:  # it was dead before the first part was sent
+        opened.open()
+    await until(lambda: not opened._writer._scribe._unsent)  # type: ignore[attr-defined]
+    opened.append(event("a"))
+    await until(lambda: opened.healthy and opened.status().held == 0)
+    await opened.close()
+    assert "a" in names(tmp_path)
 
 
 @contextmanager

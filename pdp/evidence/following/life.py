@@ -30,15 +30,18 @@ def say(text: str) -> None:
             line = line[os.write(sys.stdout.fileno(), line) :]
 
 
-def follow(hear: Callable[[Iterable[bytes]], float], work: Callable[[], None]) -> None:
+def follow(hear: Callable[[Iterable[bytes]], float], work: Callable[[], None], *, can_wait: bool = False) -> None:
     """Do the work of this process, while another thread hears what it is told.
 
-    `hear` comes to its end with the lines, has `work` return, and returns how long that may take.
+    `hear` comes to its end with the lines, has `work` return, and returns how long that may take. What `can_wait` gets
+    next to nothing of a processor that others keep busy all the time.
     """
     # Sent to all of a service they mean the sidecar, which has work to do.
     for ends in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ends, signal.SIG_IGN)
-    _give_way()
+    os.nice(_NICENESS)
+    if can_wait:
+        _give_way()
     threading.Thread(target=_listen, args=(hear,), daemon=True).start()
     with suppress(BrokenPipeError):
         work()
@@ -47,10 +50,9 @@ def follow(hear: Callable[[Iterable[bytes]], float], work: Callable[[], None]) -
 def _give_way() -> None:
     """Run where nobody else wants to.
 
-    `nice` alone lets a process that runs finish its turn of some milliseconds, and who decides is woken beside it, on
-    the very processor of the event loop.
+    With `nice` alone a process that runs finishes its turn of some milliseconds, and threads of who decides are woken
+    elsewhere meanwhile, on the very processor of the event loop.
     """
-    os.nice(_NICENESS)
     with suppress(AttributeError, OSError):  # elsewhere than on Linux, or not permitted
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 

@@ -124,7 +124,7 @@ class Keeper:
 def main() -> None:
     """Keep the index of the journal named on the command line, for whoever started this process."""
     keeper = Keeper(Path(sys.argv[1]), say)
-    follow(keeper.hear, keeper.keep)
+    follow(keeper.hear, keeper.keep, can_wait=True)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ class Journal:
         `on_settled` gets each record once, when it is certain to count; it must not raise.
         `on_ended` is called when nothing is written any more and the directory still locked, on a thread that may wait.
         `disk` is written to by a thread of this process; without one a process writes to the local disk.
-        `masking`, which is started before `open`, takes from a decision what must not be on record.
+        `masking`, which must be started before `open`, takes from a decision what must not be on record.
         """
         self._directory = directory
         self._on_settled = on_settled
@@ -287,7 +287,7 @@ class Journal:
         try:
             packed = b"".join([self._pack(record) for record in decisions])
         except Exception:  # noqa: BLE001  # a bug: the writer meets it again, and has a way to say so
-            return [Entry(record.at, record) for record in decisions]
+            return [self._filled(Entry(record.at, record)) for record in decisions]
         self._packed_bytes += len(packed)
         return (Entry(decisions[0].at, None, packed, len(decisions), uses),)
 

@@ -16,6 +16,7 @@ Rule 4: nothing here waits: the scribe writes, one commit at a time, and what ga
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from asyncio import AbstractEventLoop, TimerHandle
 from collections import deque
@@ -38,6 +39,8 @@ _LOG = logging.getLogger(__name__)
 
 BATCH = 512
 """Records of one commit, but for those that come in one piece with the last of them."""
+_BATCH_BYTES = 1024 * 1024
+"""Of the same: whoever comes behind a commit waits until it is encoded."""
 
 _HANGS_AFTER_S = 2.0
 _HANGS = "the disk does not answer"
@@ -153,18 +156,24 @@ class JournalWriter:
         return _HANGS if self.under_way is not None and waited > _HANGS_AFTER_S else ""
 
     async def close(self, timeout_s: float) -> bool:
-        """Write what there is; with a broken disk give up after `timeout_s`. Return whether nobody writes any more."""
+        """Write what there is, and give up if for `timeout_s` nothing is. Return whether nobody writes any more."""
         self._ending = True
         self._go_on()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
-        except TimeoutError:
-            self._given_up = True
+        self._given_up = not await self._emptied(timeout_s)
         if self._timer is not None:
             self._timer.cancel()
         self._telling.rest()
         return await self._scribe.close(_LAST_WORK_S if self._given_up else timeout_s)
+
+    async def _emptied(self, timeout_s: float) -> bool:
+        """Wait until there is nothing to write; return False once nothing is written for so long."""
+        before = -1
+        while self.synced.sequence != before:
+            before = self.synced.sequence
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    return await self._empty.wait()
+        return False
 
     def _go_on(self) -> None:
         """Send the next commit, if the scribe is free and it is time for one; else see to it that it is later."""
@@ -315,11 +324,12 @@ class JournalWriter:
 
 def _oldest(entries: deque[Entry]) -> Batch:
     """Take the records of one commit."""
-    batch, count = Batch([]), 0
-    while entries and count < BATCH:
+    batch, count, size = Batch([]), 0, 0
+    while entries and count < BATCH and size < _BATCH_BYTES:
         entry = entries.popleft()
         batch.entries.append(entry)
         count += entry.count
+        size += len(entry.packed)
     return batch
 
 

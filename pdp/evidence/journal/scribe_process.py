@@ -63,7 +63,6 @@ class ScribeProcess:
                 pass_fds=(self._lock,),
                 process_group=0,  # Ctrl-C is for the sidecar alone, also before this one has come to ignore it
             )
-            ours.sendall(opening_of(end, self._masks))  # INVARIANT: a socket has room for it
         except BaseException:
             ours.close()
             raise
@@ -72,6 +71,12 @@ class ScribeProcess:
         ours.settimeout(0.0)
         self._socket, self._heard = ours, b""
         self._loop.add_reader(ours, self._hear, ours)
+        try:
+            self._send(opening_of(end, self._masks))
+        except OSError:  # it is gone already
+            self._hang_up()
+            self._code()
+            raise
 
     def commit(self, packed: Sequence[bytes], count: int, end: ChainEnd, done: Callable[[Answer], None]) -> None:
         """Have records written behind the end, and call `done` once with the answer; one commit at a time."""
@@ -79,10 +84,7 @@ class ScribeProcess:
         try:
             if self._socket is None:
                 self.start(end)
-            self._unsent = memoryview(frame_of(packed, count))
-            self._send()
-            if self._unsent and self._socket is not None:
-                self._loop.add_writer(self._socket, self._send_on)
+            self._send(frame_of(packed, count))
         except OSError as error:
             self._loop.call_soon(self._fall, str(error))
 
@@ -97,8 +99,14 @@ class ScribeProcess:
         self._hang_up()
         return ended
 
-    def _send(self) -> None:
-        """Send what the socket takes now."""
+    def _send(self, data: bytes) -> None:
+        """Send what the socket takes now, and have the rest sent when it takes more."""
+        self._unsent = memoryview(bytes(self._unsent) + data if self._unsent else data)
+        self._send_some()
+        if self._unsent and self._socket is not None:
+            self._loop.add_writer(self._socket, self._send_on)
+
+    def _send_some(self) -> None:
         with suppress(BlockingIOError):
             while self._unsent and self._socket is not None:
                 self._unsent = self._unsent[self._socket.send(self._unsent) :]
@@ -106,7 +114,7 @@ class ScribeProcess:
     def _send_on(self) -> None:
         """Send what it takes now of the rest."""
         try:
-            self._send()
+            self._send_some()
         except OSError as error:
             self._fall(str(error))
             return
@@ -149,7 +157,7 @@ class ScribeProcess:
         done(answer)
 
     def _hang_up(self) -> None:
-        ours, self._socket = self._socket, None
+        ours, self._socket, self._unsent = self._socket, None, memoryview(b"")
         if ours is not None:
             self._loop.remove_reader(ours)
             self._loop.remove_writer(ours)

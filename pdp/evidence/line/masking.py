@@ -176,8 +176,11 @@ class Masking:
 
     @property
     def masks(self) -> Masks:
-        """What another process needs to mask as this one does; only once it is started."""
-        return Masks(self._said, b"" if self._key is None else self._key.secret)
+        """What another process needs to mask as this one does; ValueError if it has not been started."""
+        if self._key is None:
+            message = "masking has not been started"
+            raise ValueError(message)
+        return Masks(self._said, self._key.secret)
 
     def applied(self, line: DecisionJson) -> DecisionJson:
         """Return the line with what is to be masked masked; raise TypeError or ValueError if JSON cannot say it."""

@@ -1,6 +1,7 @@
 """A record as it travels to the process that writes it: MessagePack, for that costs the event loop least.
 
-A decision travels flat and is encoded there, any other record as the body of its line.
+A decision travels flat and is encoded there, any other record as the body of its line. Attributes are taken for what
+they are said to be, JSON under texts; what is not that may be said otherwise than `body_of` would, or not at all.
 """
 
 from __future__ import annotations
