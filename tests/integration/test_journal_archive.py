@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import shutil
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pdp.core.model import Duration, Instant
 from pdp.core.snapshot import Use
+from pdp.evidence.apart import ApartError
+from pdp.evidence.archive import archive as archiving
 from pdp.evidence.archive.compressing import compress
+from pdp.evidence.archive.compressing_apart import LARGE, compress_apart
 from pdp.evidence.archive.retention import Kept, Retention, removable
 from pdp.evidence.index.offline import searching
 from pdp.evidence.journal.journal_end import find_end
@@ -61,8 +67,12 @@ def all_but_last_compressed(directory: Path) -> bool:
     return all(path.suffix == ".gz" for path in segments_of(directory)[:-1])
 
 
-def test_sealed_segments_are_compressed_and_read_as_before(tmp_path: Path) -> None:
+@pytest.mark.parametrize("large", [LARGE, 1], ids=["on its thread", "by a process of its own"])
+def test_sealed_segments_are_compressed_and_read_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
     """The one that is written to is not."""
+    monkeypatch.setattr(archiving, "LARGE", large)
     compressed(tmp_path, *"abcde")
     assert files(tmp_path) == [f"{FIRST}.jsonl.gz", f"{SECOND}.jsonl.gz", f"{THIRD}.jsonl"]
     assert names(tmp_path) == list("abcde")
@@ -193,11 +203,36 @@ def test_two_forms_of_which_neither_is_what_was_sealed_both_stay(
     assert {f"{FIRST}.jsonl", f"{FIRST}.jsonl.gz"} < set(files(tmp_path))
 
 
-def test_told_to_stop_compression_leaves_the_segment_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make_small", [compress, compress_apart])
+def test_told_to_stop_compression_leaves_the_segment_as_it_is(
+    tmp_path: Path, make_small: Callable[[Path, Callable[[], bool]], bool]
+) -> None:
     """And nothing beside it."""
     keep(tmp_path, *"abc")
     before = files(tmp_path)
-    assert not compress(tmp_path / f"{FIRST}.jsonl", lambda: True)
+    assert not make_small(tmp_path / f"{FIRST}.jsonl", lambda: True)
+    assert before == files(tmp_path)
+
+
+def test_a_process_that_cannot_compress_says_why(tmp_path: Path) -> None:
+    """And leaves nothing behind."""
+    with pytest.raises(ApartError, match="No such file or directory"):
+        compress_apart(tmp_path / f"{FIRST}.jsonl", lambda: False)
+    assert files(tmp_path) == []
+
+
+def test_a_process_that_is_killed_while_it_compresses_is_told(tmp_path: Path) -> None:
+    """The segment stays, and the archive tries again."""
+    keep(tmp_path, *"abc")
+    before = files(tmp_path)
+
+    def kills() -> bool:
+        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+        return False
+
+    with pytest.raises(ApartError, match="ended with -9"):
+        compress_apart(tmp_path / f"{FIRST}.jsonl", kills)
     assert before == files(tmp_path)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pdp.core.model import Instant
 from pdp.evidence.archive.compressing import clean_up, compress
+from pdp.evidence.archive.compressing_apart import LARGE, compress_apart
 from pdp.evidence.archive.retention import Retention, remove
 from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.journal.segments import is_compressed, is_finished, segments_of
@@ -50,6 +51,7 @@ class Archive(Ledger):
         self._full: deque[tuple[Path, int]] = deque()
         """Segments to seal, each with its last sequence."""
         self._until = 0
+        self._signed_at = 0.0
         self._said: dict[str, str] = {}
         """Trouble of which the log knows, by step."""
         self._wake = threading.Event()
@@ -105,6 +107,7 @@ class Archive(Ledger):
 
     def _sign(self) -> None:
         """Seal and sign whatever can be; also between other steps, which may take long."""
+        self._signed_at = time.monotonic()
         for step in (self._seal, self._sign_head):
             self._try(step)
 
@@ -147,9 +150,16 @@ class Archive(Ledger):
         for segment in segments_of(self._directory):
             if is_compressed(segment) or not is_finished(segment):
                 continue
-            if not compress(segment, self._stopping.is_set):
+            make_small = compress if segment.stat().st_size < LARGE else compress_apart
+            if not make_small(segment, self._interrupted):
                 return
             self._sign()
+
+    def _interrupted(self) -> bool:
+        """Whether to stop; what must not wait for a segment that takes long is done meanwhile."""
+        if self._full or time.monotonic() - self._signed_at >= _EVERY_S:
+            self._sign()
+        return self._stopping.is_set()
 
     def _remove(self) -> None:
         if self._notary is not None and not self._retention.is_endless:

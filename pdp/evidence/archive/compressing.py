@@ -47,9 +47,14 @@ def compress(segment: Path, stopping: Callable[[], bool]) -> bool:
         aside.replace(beside(segment, COMPRESSED))
         sync_directory(segment.parent)
     finally:
-        aside.unlink(missing_ok=True)
+        forget_half_done(segment)
     segment.unlink()
     return True
+
+
+def forget_half_done(segment: Path) -> None:
+    """Remove what was begun of a segment's compressed form; may raise OSError."""
+    beside(segment, _ASIDE).unlink(missing_ok=True)
 
 
 def clean_up(directory: Path) -> None:
