@@ -15,9 +15,9 @@ import pytest
 from pdp.core.model import Duration, Instant
 from pdp.core.snapshot import Use
 from pdp.evidence.apart import ApartError
-from pdp.evidence.archive import archive as archiving
+from pdp.evidence.archive import large_segments
 from pdp.evidence.archive.compressing import compress
-from pdp.evidence.archive.compressing_apart import LARGE, compress_apart
+from pdp.evidence.archive.large_segments import LARGE, compress_apart, fold_apart
 from pdp.evidence.archive.retention import Kept, Retention, removable
 from pdp.evidence.index.offline import searching
 from pdp.evidence.journal.journal_end import find_end
@@ -72,7 +72,7 @@ def test_sealed_segments_are_compressed_and_read_as_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
 ) -> None:
     """The one that is written to is not."""
-    monkeypatch.setattr(archiving, "LARGE", large)
+    monkeypatch.setattr(large_segments, "LARGE", large)
     compressed(tmp_path, *"abcde")
     assert files(tmp_path) == [f"{FIRST}.jsonl.gz", f"{SECOND}.jsonl.gz", f"{THIRD}.jsonl"]
     assert names(tmp_path) == list("abcde")
@@ -212,6 +212,16 @@ def test_told_to_stop_compression_leaves_the_segment_as_it_is(
     before = files(tmp_path)
     assert not make_small(tmp_path / f"{FIRST}.jsonl", lambda: True)
     assert before == files(tmp_path)
+
+
+def test_a_process_folds_the_uses_as_the_archive_does(tmp_path: Path) -> None:
+    """Byte by byte: the seal vouches for them."""
+    keep(tmp_path, *"abc")
+    uses = tmp_path / f"{FIRST}.uses"
+    before = uses.read_bytes()
+    uses.unlink()
+    assert fold_apart(tmp_path / f"{FIRST}.jsonl", lambda: False)
+    assert before == uses.read_bytes()
 
 
 def test_a_process_that_cannot_compress_says_why(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pdp.core.model import Instant
 from pdp.evidence.archive.compressing import clean_up, compress
-from pdp.evidence.archive.compressing_apart import LARGE, compress_apart
+from pdp.evidence.archive.large_segments import compress_apart, fold_apart, is_large
 from pdp.evidence.archive.retention import Retention, remove
 from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.journal.segments import is_compressed, is_finished, segments_of
@@ -133,12 +133,21 @@ class Archive(Ledger):
         while self._full:
             segment, last = self._full[0]
             try:
-                uses = keep_checkpoint(segment, last)
+                uses = self._uses(segment, last)
                 self._notary.seal(segment, last, self._now(), uses)
             except JournalDamagedError as error:
                 _LOG.warning("segment `%s` gets no seal: %s", segment.name, error)
             self._full.popleft()
             self._sign_head()  # at once: a seal that no head follows can be taken away unseen
+
+    def _uses(self, segment: Path, last: int) -> str:
+        """Return the digest of the segment's checkpoint, made if need be; raises what `keep_checkpoint` does."""
+        if is_large(segment) and not self._stopping.is_set():
+            try:
+                fold_apart(segment, self._stopping.is_set)
+            except (OSError, EvidenceError) as error:  # it is made here, then
+                _LOG.debug("the uses of segment `%s` are folded on a thread: %s", segment.name, error)
+        return keep_checkpoint(segment, last)
 
     def _sign_head(self) -> None:
         if self._notary is not None:
@@ -150,7 +159,7 @@ class Archive(Ledger):
         for segment in segments_of(self._directory):
             if is_compressed(segment) or not is_finished(segment):
                 continue
-            make_small = compress if segment.stat().st_size < LARGE else compress_apart
+            make_small = compress_apart if is_large(segment) else compress
             if not make_small(segment, self._interrupted):
                 return
             self._sign()

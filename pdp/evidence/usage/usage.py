@@ -152,6 +152,11 @@ def _pieces(directory: Path) -> list[_Piece]:
     ]
 
 
+def make_checkpoint(segment: Path) -> None:
+    """Write the checkpoint of a full segment; raises OSError, JournalDamagedError if a line is no record."""
+    write_checkpoint(segment, _fold_segment(segment, sealed=True))
+
+
 def keep_checkpoint(segment: Path, last: int, sealed: str | UnsetType = UNSET) -> str:
     """Make sure that a full segment has the checkpoint of all records up to its last; return the file's SHA-256.
 
