@@ -23,8 +23,6 @@ PAUSE_S = 0.05
 TIMEOUT_S = 2.0
 UNAVAILABLE = "EVIDENCE_UNAVAILABLE"
 NO_ANSWER = ""
-LARGE_SEGMENTS = b"pdp.evidence.archive.large_segments"
-"""The process that folds and compresses a full segment: some 40 MiB for a second or two, whatever waits for what."""
 
 
 class Question(NamedTuple):
@@ -52,7 +50,7 @@ class Sample(NamedTuple):
 
     at: float
     memory: int
-    """Bytes resident, of the process and its children, but for one that works on a full segment and ends."""
+    """Bytes resident, of the process and its children."""
     figures: Scrape
 
 
@@ -193,10 +191,8 @@ class Load:
 
 
 def memory_of(process_id: int) -> int:
-    """Return the bytes resident of a process and its children; 0 for one that is gone, or here for a second only."""
+    """Return the bytes resident of a process and its children; 0 for one that is gone."""
     try:
-        if LARGE_SEGMENTS in Path(f"/proc/{process_id}/cmdline").read_bytes():
-            return 0
         status = Path(f"/proc/{process_id}/status").read_text()
         resident = next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
     except (OSError, StopIteration):
