@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from pdp.core.model import Duration, Instant
 from pdp.core.snapshot import Use
-from pdp.evidence.apart import ApartError
+from pdp.evidence.apart import ApartError, command
 from pdp.evidence.archive import large_segments
 from pdp.evidence.archive.compressing import compress
 from pdp.evidence.archive.large_segments import LARGE, compress_apart, fold_apart
@@ -229,6 +230,20 @@ def test_a_process_that_cannot_compress_says_why(tmp_path: Path) -> None:
     with pytest.raises(ApartError, match="No such file or directory"):
         compress_apart(tmp_path / f"{FIRST}.jsonl", lambda: False)
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("step", ["fold", "compress"])
+def test_the_process_of_a_large_segment_ends_with_its_sidecar(tmp_path: Path, step: str) -> None:
+    """Whatever it is doing: here it waits for a segment to be opened, for ever."""
+    segment = tmp_path / f"{FIRST}.jsonl"
+    os.mkfifo(segment)
+    line = command(large_segments.__name__, step, str(segment))
+    with subprocess.Popen(line, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.stdin.close()
+        assert process.wait(30) == 0
 
 
 def test_a_process_that_is_killed_while_it_compresses_is_told(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ class Journal:
         """Lock the directory, repair a torn end, go on from there. Needs a running event loop.
 
         Raises JournalLockedError if another process writes to it, JournalDamagedError if the ledger cannot be resumed
-        from it, OSError if the directory cannot be used.
+        from it, OSError if the directory cannot be used, ValueError if the masking was not started.
         """
         self._loop: AbstractEventLoop = asyncio.get_running_loop()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -292,7 +292,7 @@ class Journal:
         return (Entry(decisions[0].at, None, packed, len(decisions), uses),)
 
     def _filled(self, entry: Entry) -> Entry:
-        """Return what somebody waits for, packed if it is a decision."""
+        """Return an entry with what is needed of its record, if that is a decision."""
         if isinstance(entry.record, DecisionRecord):
             entry.uses = () if (use := entry.record.use) is None else (use,)
             with contextlib.suppress(Exception):  # a bug: the writer meets it again, and has a way to say so

@@ -50,6 +50,7 @@ class Opening(Struct, frozen=True):
     """Its name; empty: the next record begins one."""
     size: int
     masks: Masks | None
+    """What decisions are masked by; None: by nothing."""
 
 
 class Written(Struct, frozen=True, tag="written"):
