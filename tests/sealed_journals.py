@@ -9,6 +9,7 @@ from pathlib import Path
 from pdp.core.model import Instant
 from pdp.evidence.archive.archive import Archive
 from pdp.evidence.archive.retention import Retention
+from pdp.evidence.index.record_index import RecordIndex
 from pdp.evidence.journal.journal import Journal
 from pdp.evidence.journal.ledger import Ledgers
 from pdp.evidence.record import AnyRecord, DecisionRecord, LifecycleRecord
@@ -42,18 +43,31 @@ def keep(
     may_remove: Callable[[int], bool] = lambda _: True,
     now: int = NOW,
     until: Callable[[], bool] = lambda: True,
+    index: RecordIndex | None = None,
 ) -> None:
-    """Write records durably, two events to a segment, wait until something is so, and stop cleanly."""
-    archive = Archive(compressed=compressed, retention=retention, may_remove=may_remove, wall=lambda: now)
-    asyncio.run(_write(directory, archive, records, until))
+    """Write records durably, two events to a segment, wait until something is so, and stop cleanly.
+
+    With an index there is a keeper, also for the archive; whoever made it closes it.
+    """
+    keeping = None if index is None else index.keeping
+    archive = Archive(
+        compressed=compressed, retention=retention, may_remove=may_remove, keeping=keeping, wall=lambda: now
+    )
+    asyncio.run(_write(directory, archive, index, records, until))
 
 
 async def _write(
-    directory: Path, archive: Archive, records: Sequence[str | AnyRecord], until: Callable[[], bool]
+    directory: Path,
+    archive: Archive,
+    index: RecordIndex | None,
+    records: Sequence[str | AnyRecord],
+    until: Callable[[], bool],
 ) -> None:
-    ledgers = Ledgers(UseLedger(), archive)
+    ledgers = Ledgers(UseLedger(), archive, *([] if index is None else [index]))
     journal = Journal(directory, ledger=ledgers, on_ended=archive.close, segment_bytes=TWO_RECORDS)
     journal.open()
+    if index is not None:
+        index.start()
     archive.start()
     for record in records:
         future = journal.append(event(record) if isinstance(record, str) else record, durable=True)

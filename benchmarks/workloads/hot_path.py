@@ -36,7 +36,7 @@ The handler of `CheckBatch` in this process: bytes in, 64 decisions drawn over a
 journal behind it. The figure is the processor time of the event loop's thread alone; the scribe's process comes on top.
 The baseline decodes the same batch and encodes 64 fixed decisions. Then a `pdp serve` process under load from 64
 callers: what a decision costs its event loop, what all its other threads (gRPC, log, archive), which share the
-interpreter with the loop, and what its child processes (scribe, index's keeper, exporter). The table of functions
+interpreter with the loop, and what its child processes (scribe, keeper, exporter). The table of functions
 is from a run of the handler under `cProfile`, which makes functions look slower than they are, small ones above
 all: read it for proportions."""
 

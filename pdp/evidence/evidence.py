@@ -128,7 +128,10 @@ class Evidence:
         self._masking = Masking(settings.mask) if settings.mask else None
         # INVARIANT: last, so that all others have had a segment before it is looked after.
         self._archive = Archive(
-            compressed=settings.compress, retention=settings.retention, may_remove=self._can_do_without
+            compressed=settings.compress,
+            retention=settings.retention,
+            may_remove=self._can_do_without,
+            keeping=self.index.keeping,
         )
         self._journal = self._make_journal(disk)
         self._tally = Tally(time.time_ns())

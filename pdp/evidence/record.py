@@ -155,10 +155,6 @@ class LapseMark(NamedTuple):
     what: str = ""
 
 
-LAPSES_FOLLOWED = "lapses_followed"
-"""The event that begins a journal's lapses: what ended before it is not recorded."""
-
-
 class LapseRecord(Struct, frozen=True, kw_only=True, gc=False):
     """Access that ended by time alone: no change says so, and nobody need have asked."""
 

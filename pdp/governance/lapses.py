@@ -23,9 +23,10 @@ from pdp.core.model import KIND_OF, AnyFact, Approval, Change, Entitlement, Fact
 from pdp.core.snapshot import Snapshot
 from pdp.core.standing import is_live
 from pdp.evidence.instants import instant_text
-from pdp.evidence.record import LAPSES_FOLLOWED, LapseMark, LapseRecord, LifecycleRecord
+from pdp.evidence.record import LapseMark, LapseRecord, LifecycleRecord
 from pdp.evidence.trace import Ids
 from pdp.evidence.trouble import BufferFullError, EvidenceError
+from pdp.evidence.usage.folding import LAPSES_FOLLOWED
 from pdp.governance.agenda import Agenda, Entry
 from pdp.governance.ends import End, ends_of
 from pdp.state.store import Commit, StoreUnavailableError

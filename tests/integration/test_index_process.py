@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from sessionpdp.v1 import evidence_pb2 as pb
 
-from pdp.evidence.index import keeper
+from pdp.evidence import keeper
 from tests.integration.serving import PATIENCE_S, Channels, Running, ServerProcess, as_principal, until, world
 from tests.processes import children_of, runs
 
@@ -27,15 +27,15 @@ async def test_an_index_whose_process_is_killed_under_load_goes_on(server: Runni
     for _ in range(3):
         await asyncio.gather(*(server.check() for _ in range(50)))
         await found(server, pb.RECORD_KIND_DECISION, "auditor")
-        await until(lambda: index.keeper is not None)
-        killed.append(index.keeper)
-        os.kill(index.keeper or 0, signal.SIGKILL)
+        await until(lambda: index.keeping.pid is not None)
+        killed.append(index.keeping.pid)
+        os.kill(index.keeping.pid or 0, signal.SIGKILL)
         await asyncio.gather(*(server.check() for _ in range(50)))
     await until(lambda: server.sidecar.evidence.status().held == 0)
     decisions = await found(server, pb.RECORD_KIND_DECISION, "auditor")
     assert (decisions, len(set(killed))) == (300, 3)
     await until(lambda: index.behind == 0)
-    assert index.keeper not in killed
+    assert index.keeping.pid not in killed
 
 
 async def _asked(server: ServerProcess) -> int:

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import shutil
-import signal
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pdp.core.model import Duration, Instant
 from pdp.core.snapshot import Use
-from pdp.evidence.apart import ApartError, command
-from pdp.evidence.archive import large_segments
 from pdp.evidence.archive.compressing import compress
-from pdp.evidence.archive.large_segments import LARGE, compress_apart, fold_apart
 from pdp.evidence.archive.retention import Kept, Retention, removable
 from pdp.evidence.index.offline import searching
 from pdp.evidence.journal.journal_end import find_end
@@ -68,12 +61,8 @@ def all_but_last_compressed(directory: Path) -> bool:
     return all(path.suffix == ".gz" for path in segments_of(directory)[:-1])
 
 
-@pytest.mark.parametrize("large", [LARGE, 1], ids=["on its thread", "by a process of its own"])
-def test_sealed_segments_are_compressed_and_read_as_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
-) -> None:
+def test_sealed_segments_are_compressed_and_read_as_before(tmp_path: Path) -> None:
     """The one that is written to is not."""
-    monkeypatch.setattr(large_segments, "LARGE", large)
     compressed(tmp_path, *"abcde")
     assert files(tmp_path) == [f"{FIRST}.jsonl.gz", f"{SECOND}.jsonl.gz", f"{THIRD}.jsonl"]
     assert names(tmp_path) == list("abcde")
@@ -204,60 +193,11 @@ def test_two_forms_of_which_neither_is_what_was_sealed_both_stay(
     assert {f"{FIRST}.jsonl", f"{FIRST}.jsonl.gz"} < set(files(tmp_path))
 
 
-@pytest.mark.parametrize("make_small", [compress, compress_apart])
-def test_told_to_stop_compression_leaves_the_segment_as_it_is(
-    tmp_path: Path, make_small: Callable[[Path, Callable[[], bool]], bool]
-) -> None:
+def test_told_to_stop_compression_leaves_the_segment_as_it_is(tmp_path: Path) -> None:
     """And nothing beside it."""
     keep(tmp_path, *"abc")
     before = files(tmp_path)
-    assert not make_small(tmp_path / f"{FIRST}.jsonl", lambda: True)
-    assert before == files(tmp_path)
-
-
-def test_a_process_folds_the_uses_as_the_archive_does(tmp_path: Path) -> None:
-    """Byte by byte: the seal vouches for them."""
-    keep(tmp_path, *"abc")
-    uses = tmp_path / f"{FIRST}.uses"
-    before = uses.read_bytes()
-    uses.unlink()
-    assert fold_apart(tmp_path / f"{FIRST}.jsonl", lambda: False)
-    assert before == uses.read_bytes()
-
-
-def test_a_process_that_cannot_compress_says_why(tmp_path: Path) -> None:
-    """And leaves nothing behind."""
-    with pytest.raises(ApartError, match="No such file or directory"):
-        compress_apart(tmp_path / f"{FIRST}.jsonl", lambda: False)
-    assert files(tmp_path) == []
-
-
-@pytest.mark.parametrize("step", ["fold", "compress"])
-def test_the_process_of_a_large_segment_ends_with_its_sidecar(tmp_path: Path, step: str) -> None:
-    """Whatever it is doing: here it waits for a segment to be opened, for ever."""
-    segment = tmp_path / f"{FIRST}.jsonl"
-    os.mkfifo(segment)
-    line = command(large_segments.__name__, step, str(segment))
-    with subprocess.Popen(line, stdin=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1)
-        process.stdin.close()
-        assert process.wait(30) == 0
-
-
-def test_a_process_that_is_killed_while_it_compresses_is_told(tmp_path: Path) -> None:
-    """The segment stays, and the archive tries again."""
-    keep(tmp_path, *"abc")
-    before = files(tmp_path)
-
-    def kills() -> bool:
-        for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
-            os.kill(int(child), signal.SIGKILL)
-        return False
-
-    with pytest.raises(ApartError, match="ended with -9"):
-        compress_apart(tmp_path / f"{FIRST}.jsonl", kills)
+    assert not compress(tmp_path / f"{FIRST}.jsonl", lambda: True)
     assert before == files(tmp_path)
 
 

@@ -21,7 +21,7 @@ from pdp.app import Sidecar
 from pdp.core.model import Duration
 from pdp.core.wording import SECOND
 from pdp.doors.listening import ListenError
-from pdp.evidence.index import keeper
+from pdp.evidence import keeper
 from pdp.evidence.journal import scribe
 from pdp.settings import Listener, Settings
 from pdp.state.store import StoreUnusableError

@@ -16,10 +16,11 @@ from typing import IO, Any, cast
 
 import pytest
 
+from pdp.evidence import keeper
 from pdp.evidence.apart import command
 from pdp.evidence.following import follower_process, supervisor
 from pdp.evidence.following.follower_process import FollowerProcess
-from pdp.evidence.index import keeper, record_index
+from pdp.evidence.index import index_keeper, record_index
 from pdp.evidence.index.filling import standing
 from pdp.evidence.index.index_file import FILE
 from pdp.evidence.index.record_index import RecordIndex
@@ -53,8 +54,8 @@ def until(condition: Callable[[], bool]) -> None:
 
 def keeper_of(index: RecordIndex) -> int:
     """Return the process that keeps an index, once there is one."""
-    until(lambda: index.keeper is not None)
-    return cast("int", index.keeper)
+    until(lambda: index.keeping.pid is not None)
+    return cast("int", index.keeping.pid)
 
 
 def records_in(file: Path) -> list[int]:
@@ -77,7 +78,7 @@ def test_without_records_there_is_no_process() -> None:
     """There is nothing to do for it."""
     index = RecordIndex()
     index.start()
-    told = (found(index), index.keeper, index.behind)
+    told = (found(index), index.keeping.pid, index.behind)
     index.close()
     assert told == ([], None, 0)
 
@@ -106,7 +107,7 @@ def test_closing_leaves_no_process(index: RecordIndex) -> None:
     found(index)
     pid = keeper_of(index)
     index.close()
-    assert index.keeper is None
+    assert index.keeping.pid is None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -132,7 +133,7 @@ def test_what_is_meant_for_the_sidecar_does_not_end_it(
     os.kill(pid, sent)
     journal(tmp_path, [decision(3)])
     index.written((), 3)
-    assert (found(index), index.behind, index.keeper) == ([1, 2, 3], 0, pid)
+    assert (found(index), index.behind, index.keeping.pid) == ([1, 2, 3], 0, pid)
 
 
 def test_without_a_process_what_is_little_is_found_all_the_same(
@@ -279,9 +280,12 @@ def test_the_next_one_waits_until_the_last_has_ended(tmp_path: Path) -> None:
 
 def test_it_needs_little_of_the_program() -> None:
     """Neither the doors nor telemetry: it is started again and again, and stays in memory."""
-    script = f"import sys, {keeper.__name__}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    script = f"import sys, {keeper.__name__}.__main__; print(*{{name.partition('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True).stdout.split()
-    assert set(loaded) & {"grpc", "opentelemetry", "asyncio", "structlog", "yaml", "typer", "cryptography"} == set()
+    assert (
+        set(loaded) & {"grpc", "opentelemetry", "asyncio", "structlog", "yaml", "typer", "cryptography", "google"}
+        == set()
+    )
 
 
 @pytest.mark.parametrize("statement", WRONG_INSIDE)
@@ -305,23 +309,17 @@ def is_whole(directory: Path) -> bool:
 
 def test_what_nobody_has_thought_of_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And tried again."""
-    said, enough = list[str](), Event()
-    kept = keeper.Keeper(journal(tmp_path, [decision(1)]), said.append)
-
-    def told() -> Iterator[bytes]:
-        yield b"1"
-        enough.wait(PATIENCE_S)
+    said = list[str]()
+    kept = index_keeper.IndexKeeper(journal(tmp_path, [decision(1)]), said.append)
 
     def fails(*_: object) -> Iterator[int]:
         if said.count("OverflowError: odd") > 1:
-            enough.set()
+            kept.end()
         message = "odd"
         raise OverflowError(message)
 
-    monkeypatch.setattr(keeper, "fill", fails)
-    monkeypatch.setattr(keeper, "_RETRY_S", 0.0)
-    listener = Thread(target=kept.hear, args=(told(),))
-    listener.start()
+    monkeypatch.setattr(index_keeper, "fill", fails)
+    monkeypatch.setattr(index_keeper, "_RETRY_S", 0.0)
+    kept.hear(1)
     kept.keep()
-    listener.join()
     assert said[:4] == ["0", "OverflowError: odd"] * 2

@@ -19,12 +19,13 @@ from pdp.evidence.journal.journal import Journal
 from pdp.evidence.journal.segments import segments_of
 from pdp.evidence.line.chain import GENESIS, line_of
 from pdp.evidence.line.record_json import body_of, document_of
-from pdp.evidence.record import LAPSES_FOLLOWED, AnyRecord, Lapse, LapseMark, LapseRecord, LifecycleRecord
+from pdp.evidence.record import AnyRecord, Lapse, LapseMark, LapseRecord, LifecycleRecord
 from pdp.evidence.telemetry import names
 from pdp.evidence.telemetry.due import has_span
 from pdp.evidence.telemetry.spans import SpanMaker
 from pdp.evidence.telemetry.tally import Tally
 from pdp.evidence.trace import TraceContext
+from pdp.evidence.usage.folding import LAPSES_FOLLOWED
 from pdp.evidence.usage.usage import UseLedger, restore_uses
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "journal-record.json"

@@ -1,6 +1,7 @@
 """What becomes of the journal's segments once they are full: sealed, compressed, and one day removed.
 
-Rule 1: the event loop only says which segment is full; all else is done by one thread of the archive's own.
+Rule 1: the event loop only says which segment is full; all else is done by one thread of the archive's own, and what
+takes long with a large segment by the keeper's process.
 Rule 2: each step is whole or not done, and what a crash has kept from being done is done by the next start.
 """
 
@@ -14,11 +15,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pdp.core.model import Instant
-from pdp.evidence.archive.compressing import clean_up, compress
-from pdp.evidence.archive.large_segments import compress_apart, fold_apart, is_large
+from pdp.evidence.apart import ApartError
+from pdp.evidence.archive.compressing import compress
+from pdp.evidence.archive.leftovers import clean_up
 from pdp.evidence.archive.retention import Retention, remove
 from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.journal.segments import is_compressed, is_finished, segments_of
+from pdp.evidence.keeper.chores import Chore
+from pdp.evidence.keeper.keeping import Keeping
 from pdp.evidence.record import Use
 from pdp.evidence.seals.notary import Notary
 from pdp.evidence.trouble import EvidenceError, JournalDamagedError
@@ -28,6 +32,12 @@ _LOG = logging.getLogger(__name__)
 
 _EVERY_S = 60.0
 """Between two heads: of records younger than the last one nobody vouches for yet."""
+LARGE = 1024 * 1024
+"""Bytes of a segment that keep this process busy for longer than it takes to tell another."""
+_FOLDED_WITHIN_S = 10.0
+"""By a keeper that gets little of the processors; then the thread does it, for the seal must not wait longer."""
+_COMPRESSED_WITHIN_S = 600.0
+"""So long nothing is removed; then it is tried anew."""
 
 
 class Archive(Ledger):
@@ -39,12 +49,17 @@ class Archive(Ledger):
         compressed: bool = True,
         retention: Retention | None = None,
         may_remove: Callable[[int], bool] = lambda _: True,
+        keeping: Keeping | None = None,
         wall: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Begin with nothing, until `resume`; `may_remove` says whether nobody needs the records up to a sequence."""
+        """Begin with nothing, until `resume`; `may_remove` says whether nobody needs the records up to a sequence.
+
+        `keeping` has things done by the keeper; None: there is none, and the thread does all.
+        """
         self._compressed = compressed
         self._retention = Retention() if retention is None else retention
         self._may_remove = may_remove
+        self._keeping = keeping
         self._wall = wall
         self._directory = Path()
         self._notary: Notary | None = None
@@ -142,12 +157,17 @@ class Archive(Ledger):
 
     def _uses(self, segment: Path, last: int) -> str:
         """Return the digest of the segment's checkpoint, made if need be; raises what `keep_checkpoint` does."""
-        if is_large(segment) and not self._stopping.is_set():
+        keeping = self._keeper_for(segment)
+        if keeping is not None and not self._stopping.is_set():
             try:
-                fold_apart(segment, self._stopping.is_set)
-            except (OSError, EvidenceError) as error:  # it is made here, then
+                keeping.have_done(Chore.FOLD, segment, _FOLDED_WITHIN_S, self._stopping.is_set)
+            except ApartError as error:
                 _LOG.debug("the uses of segment `%s` are folded on a thread: %s", segment.name, error)
         return keep_checkpoint(segment, last)
+
+    def _keeper_for(self, segment: Path) -> Keeping | None:
+        """Return who does what takes long with a segment; None: that takes not long. May raise OSError."""
+        return self._keeping if segment.exists() and segment.stat().st_size >= LARGE else None
 
     def _sign_head(self) -> None:
         if self._notary is not None:
@@ -159,10 +179,16 @@ class Archive(Ledger):
         for segment in segments_of(self._directory):
             if is_compressed(segment) or not is_finished(segment):
                 continue
-            make_small = compress_apart if is_large(segment) else compress
-            if not make_small(segment, self._interrupted):
+            if not self._make_small(segment):
                 return
             self._sign()
+
+    def _make_small(self, segment: Path) -> bool:
+        """Compress a segment; return False if told to stop before it is done. Raises as `compress`, and ApartError."""
+        keeping = self._keeper_for(segment)
+        if keeping is None:
+            return compress(segment, self._interrupted)
+        return keeping.have_done(Chore.COMPRESS, segment, _COMPRESSED_WITHIN_S, self._interrupted)
 
     def _interrupted(self) -> bool:
         """Whether to stop; what must not wait for a segment that takes long is done meanwhile."""

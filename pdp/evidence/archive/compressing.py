@@ -2,36 +2,22 @@
 
 Rule 1: the plain segment is removed only when the compressed one is on disk and has been read back whole.
 Rule 2: the compressed one takes its name last, so a crash leaves the plain one, or both.
-Rule 3: of two forms that differ none is removed: the one that is not what was sealed is set aside.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections.abc import Callable
-from itertools import chain, count
 from pathlib import Path
 
 from pdp.evidence.journal.blocks import BLOCK, block_of
 from pdp.evidence.journal.disk import sync_directory
-from pdp.evidence.journal.segments import (
-    COMPRESSED,
-    SEAL,
-    beside,
-    doubles_of,
-    files_beside,
-    hold_the_same,
-    open_segment,
-)
-from pdp.evidence.line.chain import hash_of
-from pdp.evidence.seals.sealing import Seal, read_seal
+from pdp.evidence.journal.segments import COMPRESSED, beside, open_segment
 from pdp.evidence.trouble import JournalDamagedError
 
-_LOG = logging.getLogger(__name__)
-
-_ASIDE = f"{COMPRESSED}.new"
+ASIDE = f"{COMPRESSED}.new"
+"""What a compressed segment is called until it is whole."""
 
 
 def compress(segment: Path, stopping: Callable[[], bool]) -> bool:
@@ -39,7 +25,7 @@ def compress(segment: Path, stopping: Callable[[], bool]) -> bool:
 
     Raises OSError, and JournalDamagedError if what was compressed does not read back; then the segment stays as it is.
     """
-    aside = beside(segment, _ASIDE)
+    aside = beside(segment, ASIDE)
     try:
         written = _write(segment, aside, stopping)
         if written is None or not _reads_back(aside, written, stopping):
@@ -47,63 +33,9 @@ def compress(segment: Path, stopping: Callable[[], bool]) -> bool:
         aside.replace(beside(segment, COMPRESSED))
         sync_directory(segment.parent)
     finally:
-        forget_half_done(segment)
+        aside.unlink(missing_ok=True)
     segment.unlink()
     return True
-
-
-def forget_half_done(segment: Path) -> None:
-    """Remove what was begun of a segment's compressed form; may raise OSError."""
-    beside(segment, _ASIDE).unlink(missing_ok=True)
-
-
-def clean_up(directory: Path) -> None:
-    """Remove what a crash has left half done, and set aside what it cannot have left.
-
-    May raise OSError, and JournalDamagedError at a seal that is none.
-    """
-    for aside in files_beside(directory, _ASIDE).values():
-        aside.unlink()
-    for plain, compressed in doubles_of(directory):
-        if hold_the_same(plain, compressed):
-            plain.unlink()
-        else:
-            _tell_apart(plain, compressed)
-
-
-def _tell_apart(plain: Path, compressed: Path) -> None:
-    """Set aside the form of a segment that is not what was sealed; the plain one if nothing tells against either."""
-    signed = read_seal(beside(plain, SEAL))
-    if signed is not None and _is_as_sealed(compressed, signed.seal):
-        _set_aside(plain)
-    elif signed is not None and _is_as_sealed(plain, signed.seal):
-        _set_aside(compressed)
-    else:
-        _LOG.warning("`%s` and `%s` differ, and neither is what was sealed: both stay", plain.name, compressed.name)
-
-
-def _is_as_sealed(segment: Path, seal: Seal) -> bool:
-    """Whether a segment has as many whole lines as were sealed, and the same last one."""
-    records, last = 0, ""
-    try:
-        with open_segment(segment) as file:
-            for line in file:
-                last, actual = hash_of(line.removesuffix(b"\n"))
-                if last != actual:
-                    return False
-                records += 1
-    except (ValueError, JournalDamagedError):
-        return False
-    return (records, last) == (seal.records, seal.hash)
-
-
-def _set_aside(path: Path) -> None:
-    """Give a file a name by which it is no segment any more, and which no other has."""
-    names = chain([f"{path.name}.torn"], (f"{path.name}.torn.{number}" for number in count(2)))
-    free = next(aside for aside in map(path.with_name, names) if not aside.exists())
-    path.rename(free)
-    sync_directory(path.parent)
-    _LOG.warning("`%s` is not what was sealed, as what stands beside it is: it is `%s` now", path.name, free.name)
 
 
 def _write(segment: Path, aside: Path, stopping: Callable[[], bool]) -> bytes | None:
@@ -131,6 +63,6 @@ def _reads_back(aside: Path, expected: bytes, stopping: Callable[[], bool]) -> b
                 return False
             content.update(chunk)
     if content.digest() != expected:
-        message = f"what was compressed of segment `{aside.name.removesuffix(_ASIDE)}` does not read back"
+        message = f"what was compressed of segment `{aside.name.removesuffix(ASIDE)}` does not read back"
         raise JournalDamagedError(message)
     return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -58,7 +59,7 @@ class Supervisor:
         self._started_at = self._pause_s = 0.0
         self._told = 0
         self._asked = False
-        self._to_say = ""
+        self._to_say = deque[str]()
         self._last, self._within_s = "", 0.0
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -86,8 +87,9 @@ class Supervisor:
         self._wake.set()
 
     def say(self, line: str) -> None:
-        """Have the process told something, instead of what it has not been told yet."""
-        self._to_say = line
+        """Have the process told something, behind what it has not been told yet."""
+        if line not in self._to_say:
+            self._to_say.append(line)
         self._wake.set()
 
     def close(self, last: str = "", within_s: float = 0.0) -> None:
@@ -157,9 +159,8 @@ class Supervisor:
         self._start_at = now + self._pause_s
 
     def _tell(self, process: FollowerProcess) -> None:
-        line, self._to_say = self._to_say, ""
-        if line:
-            process.tell(line)
+        while self._to_say and process.tell(self._to_say[0]):
+            self._to_say.popleft()
         until, asked, self._asked = self._until(), self._asked, False
         if (asked or until != self._told) and process.tell(str(until)):
             self._told = until

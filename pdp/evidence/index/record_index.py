@@ -18,11 +18,11 @@ from typing import TypeVar
 from pdp.evidence.derived_file import is_damaged
 from pdp.evidence.index.filling import UNSEEN, fill, inode_of, standing, temporary
 from pdp.evidence.index.index_file import IndexFile
-from pdp.evidence.index.keeping import Keeping
 from pdp.evidence.index.query import FoundRecord, Page, Query
 from pdp.evidence.index.searching import page_of, record_of
 from pdp.evidence.journal.ledger import Ledger
 from pdp.evidence.journal.segments import first_sequence_of, segments_of
+from pdp.evidence.keeper.keeping import Keeping
 from pdp.evidence.record import Use
 from pdp.evidence.trouble import IndexUnavailableError, JournalDamagedError
 
@@ -44,7 +44,8 @@ class RecordIndex(Ledger):
         """Start with nothing, until `resume`."""
         self._directory = Path()
         self._until = 0
-        self._keeping = Keeping(lambda: self._until)
+        self.keeping = Keeping(lambda: self._until)
+        """Has the index kept, and whatever else the keeper is told."""
 
     def resume(self, directory: Path, sequence: int) -> None:
         """Belong to a journal; what is in it is read behind its back, not now."""
@@ -56,21 +57,16 @@ class RecordIndex(Ledger):
 
     def start(self) -> None:
         """Begin to follow the journal."""
-        self._keeping.start(self._directory)
+        self.keeping.start(self._directory)
 
     def close(self) -> None:
         """Stop following; what is missing is read at the next start."""
-        self._keeping.close()
+        self.keeping.close()
 
     @property
     def behind(self) -> int:
         """How many records are on disk that the index is not known to have."""
-        return max(0, self._until - self._keeping.indexed)
-
-    @property
-    def keeper(self) -> int | None:
-        """The process that keeps the index; None: none runs at the moment."""
-        return self._keeping.pid
+        return max(0, self._until - self.keeping.indexed)
 
     def page(self, query: Query, token: str = "", size: int = 100) -> Page:
         """Return a page of the records asked for.
@@ -86,7 +82,7 @@ class RecordIndex(Ledger):
 
     def _ask(self, question: Callable[[Sequence[IndexFile]], _Result]) -> _Result:
         wanted = self._until
-        self._keeping.catch_up(wanted, _PATIENCE_S)
+        self.keeping.catch_up(wanted, _PATIENCE_S)
         try:
             try:
                 return self._ask_file(question, wanted)
@@ -107,7 +103,7 @@ class RecordIndex(Ledger):
                 return self._ask_up_to(wanted, files, question)
         except sqlite3.Error as error:
             if is_damaged(error):
-                self._keeping.is_damaged(inode)
+                self.keeping.is_damaged(inode)
             raise
 
     def _ask_up_to(
@@ -119,7 +115,7 @@ class RecordIndex(Ledger):
             return question(files)
         gone = next((first_sequence_of(segment) - 1 for segment in segments_of(self._directory)), 0)
         if wanted - max(position.sequence, gone) > _LITTLE:
-            why = self._keeping.trouble
+            why = self.keeping.trouble
             message = f"the index has {position.sequence} of {wanted} records so far, ask again later"
             raise IndexUnavailableError(f"{message}: {why}" if why else message)
         with temporary(position) as rest:

@@ -15,29 +15,22 @@ from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from pdp.core.model import Instant, Revision
 from pdp.core.snapshot import Use
 from pdp.evidence.instants import parse_instant
 from pdp.evidence.journal.ledger import Ledger
-from pdp.evidence.journal.segments import (
-    SEAL,
-    beside,
-    first_sequence_of,
-    is_finished,
-    open_segment,
-    segments_of,
-)
-from pdp.evidence.record import LAPSES_FOLLOWED, LapseMark
+from pdp.evidence.journal.segments import SEAL, beside, first_sequence_of, is_finished, segments_of
+from pdp.evidence.record import LapseMark
 from pdp.evidence.seals.sealing import seals_of, vouched_seal
 from pdp.evidence.seals.signing import PUBLIC_KEY, PublicKey, load_public_key
 from pdp.evidence.trouble import JournalDamagedError
+from pdp.evidence.usage.folding import fold_segment, make_checkpoint
 from pdp.evidence.usage.use_checkpoint import UseFold, digest_of_checkpoint, read_checkpoint, write_checkpoint
 
-_SLICE, _PAUSE_S = 64, 0.0005
-"""After each slice of lines the threads that answer get their turn."""
+_PAUSE_S = 0.0005
+"""The threads that answer get their turn meanwhile."""
 
 
 class Restored(Struct, frozen=True):
@@ -51,33 +44,6 @@ class Restored(Struct, frozen=True):
     """Latest change on record; 0: none yet."""
     lapse: LapseMark | None
     """Latest lapse on record, or where their recording began; None: it never has."""
-
-
-class _Uses(Struct):
-    sessions: tuple[str, ...] = ()
-    approvals: tuple[str, ...] = ()
-
-
-class _Attributes(Struct):
-    since: str = ""
-
-
-class _UsesOfLine(Struct):
-    """What the fold reads of a line; everything else is skipped."""
-
-    seq: int
-    kind: str
-    revision: int = 0
-    evaluated_at: str = ""
-    uses: _Uses | None = None
-    ended_at: str = ""
-    about: str = ""
-    what: str = ""
-    name: str = ""
-    attributes: _Attributes | None = None
-
-
-_DECODE_LINE = msgspec.json.Decoder(_UsesOfLine).decode
 
 
 class UseLedger(Ledger):
@@ -152,11 +118,6 @@ def _pieces(directory: Path) -> list[_Piece]:
     ]
 
 
-def make_checkpoint(segment: Path) -> None:
-    """Write the checkpoint of a full segment; raises OSError, JournalDamagedError if a line is no record."""
-    write_checkpoint(segment, _fold_segment(segment, sealed=True))
-
-
 def keep_checkpoint(segment: Path, last: int, sealed: str | UnsetType = UNSET) -> str:
     """Make sure that a full segment has the checkpoint of all records up to its last; return the file's SHA-256.
 
@@ -164,7 +125,7 @@ def keep_checkpoint(segment: Path, last: int, sealed: str | UnsetType = UNSET) -
     """
     digest = digest_of_checkpoint(segment, last)
     if not digest or sealed not in (UNSET, digest):
-        write_checkpoint(segment, _fold_segment(segment, sealed=True, in_turns=True))
+        make_checkpoint(segment, lambda: time.sleep(_PAUSE_S))
         digest = digest_of_checkpoint(segment, last)
     if not digest or sealed not in (UNSET, digest):
         message = f"segment `{segment.name}` does not have the uses that were sealed, or not all records up to {last}"
@@ -184,7 +145,7 @@ def _fold_piece(piece: _Piece) -> UseFold:
             "they would be forgotten"
         )
         raise JournalDamagedError(message)
-    fold = _fold_segment(segment, sealed=piece.full)
+    fold = fold_segment(segment, full=piece.full)
     if piece.full:
         with contextlib.suppress(OSError):  # a read-only copy of a journal can be restored from as well
             write_checkpoint(segment, fold)
@@ -214,34 +175,3 @@ def _mark(fold: UseFold) -> LapseMark | None:
 
 def _uses(folded: Mapping[str, tuple[int, str]]) -> dict[str, Use]:
     return {id_: Use(count, parse_instant(last)) for id_, (count, last) in folded.items()}
-
-
-def _fold_segment(segment: Path, *, sealed: bool, in_turns: bool = False) -> UseFold:
-    """Fold a segment's lines; one that is not sealed may have a torn end."""
-    fold = UseFold()
-    with open_segment(segment) as lines:
-        for number, line in enumerate(lines, 1):
-            if sealed or line.endswith(b"\n"):
-                _fold_line(fold, line, f"line {number} of segment `{segment.name}`")
-            if in_turns and number % _SLICE == 0:
-                time.sleep(_PAUSE_S)
-    return fold
-
-
-def _fold_line(fold: UseFold, line: bytes, where: str) -> None:
-    try:
-        record = _DECODE_LINE(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        message = f"{where} is not a record: {error}"
-        raise JournalDamagedError(message) from None
-    fold.last = record.seq
-    if record.kind == "change":
-        fold.pass_revision(record.revision)
-    if record.kind == "lapse":
-        fold.pass_lapse(record.ended_at, record.about, record.what)
-    if record.name == LAPSES_FOLLOWED and record.attributes is not None:
-        fold.pass_lapse(record.attributes.since)
-    if record.evaluated_at:
-        fold.pass_time(record.evaluated_at)
-    if record.uses is not None:
-        fold.add(record.uses.sessions, record.uses.approvals, record.evaluated_at)

@@ -1,31 +1,24 @@
-"""The process that keeps the index of a running sidecar: `python -m pdp.evidence.index.keeper JOURNAL`.
+"""Keeps the index of a running sidecar, in the keeper's process.
 
 Rule 1: it reads the journal, never writes to it, and only up to where it is told that the journal is on disk.
 Rule 2: derived: what is lost, damaged or of another journal is made anew.
-
-It lives as `following.life` says. It is told a line at a time: `4711`, up to which record the journal is on disk;
-`damaged 12`, that the file with this inode cannot be read. It says the number of the last record that the index has, at
-once and whenever there are more, or why it does not get on.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from pdp.evidence.derived_file import is_damaged, remove
-from pdp.evidence.following.life import LAST_WORK_S, follow, say
 from pdp.evidence.index.filling import fill, forget_what_is_gone, inode_of
 from pdp.evidence.index.index_file import FILE, IndexFile
 from pdp.evidence.index.lines import leads_into
 from pdp.evidence.index.sole_writer import sole_writer
 from pdp.evidence.trouble import JournalDamagedError
 
-DAMAGED = b"damaged"
 _LOOK_AGAIN_S = 60.0
 """Between two looks for segments that were removed."""
 _RETRY_S = 5.0
@@ -35,11 +28,11 @@ _TURN_S = 0.05
 """Between two tries for the lock."""
 
 
-class Keeper:
-    """Follows what it is told. `hear` is for the thread that listens, `keep` for the one that works."""
+class IndexKeeper:
+    """Follows what it is told. `keep` is for the thread that works, all else for the one that listens."""
 
     def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
-        """Keep the index of a journal; `say` tells the sidecar."""
+        """Keep the index of a journal; `say` tells the sidecar how far it is, or why it does not get on."""
         self._directory = directory
         self._say = say
         self._until = 0
@@ -48,21 +41,23 @@ class Keeper:
         self._told = threading.Event()
         self._ending = threading.Event()
 
-    def hear(self, lines: Iterable[bytes]) -> float:
-        """Take in what the sidecar tells, until it tells no more; what is given up then SQLite undoes."""
-        for line in lines:
-            word, _, inode = line.partition(b" ")
-            if word == DAMAGED:
-                self._damaged = int(inode)
-            else:
-                self._until = max(self._until, int(line))
-            self._told.set()
+    def hear(self, until: int) -> None:
+        """Take note that the journal is on disk up to this record."""
+        self._until = max(self._until, until)
+        self._told.set()
+
+    def damaged(self, inode: int) -> None:
+        """Take note that the file with this inode cannot be read."""
+        self._damaged = inode
+        self._told.set()
+
+    def end(self) -> None:
+        """Have `keep` return; what is given up then SQLite undoes."""
         self._ending.set()
         self._told.set()
-        return LAST_WORK_S
 
     def keep(self) -> None:
-        """Keep the index up to date, until `hear` has come to its end."""
+        """Keep the index up to date, until `end`."""
         self._told.wait()
         while not self._ending.is_set():
             try:
@@ -119,13 +114,3 @@ class Keeper:
 
     def _may_wait(self) -> bool:
         return not self._ending.wait(_TURN_S)
-
-
-def main() -> None:
-    """Keep the index of the journal named on the command line, for whoever started this process."""
-    keeper = Keeper(Path(sys.argv[1]), say)
-    follow(keeper.hear, keeper.keep, can_wait=True)
-
-
-if __name__ == "__main__":
-    main()
