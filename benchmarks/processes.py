@@ -25,9 +25,9 @@ from pdp.evidence.journal.segments import open_segment, segments_of
 _POLL_S = 0.005
 _LONGEST_START_S = 180.0
 _LONGEST_STOP_S = 30.0
-_SETS_OFF_S, _LONGEST_WORK_S = 1.2, 20.0
+_SETS_OFF_S, _LONGEST_WORK_S = 1.2, 60.0
 """After how long the last of what a record sets off has begun, and how long it is waited for."""
-_LOOK_S, _QUIET_S = 0.2, 0.02
+_LOOK_S, _QUIET_S = 1.0, 0.02
 """A sidecar is quiet that takes no more processor time than this while it is looked at."""
 _HEALTH = "/grpc.health.v1.Health/Check"
 

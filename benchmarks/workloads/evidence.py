@@ -30,7 +30,8 @@ through. Shadow policies are off: they are another decision, which costs what a 
 buffered allows. Every run starts the servers anew, because where a process comes to lie in memory makes it up to a
 third faster or slower for as long as it runs; then they take turns. Each turn begins with half as many calls that do
 not count, so that index, export and the rest are at work beside those that do, and ends when what they left behind is
-done. In a closed loop each caller asks again as soon as it is answered, so that 64 of them wait above all for one
+done: above all the compression of a segment that got full, which takes a sixteenth of a processor for some twenty
+seconds. In a closed loop each caller asks again as soon as it is answered, so that 64 of them wait above all for one
 another: p50 is then what a decision costs of the processor. *Paced*, 64 connections ask four times a second each, so
 that nothing queues: p50 is what a decision takes. Generator and servers share the machine. Processor time is that of
 whole turns with 64 callers: of the event loop's thread, of all other threads of the process, which share its

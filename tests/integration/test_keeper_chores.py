@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Thread
@@ -13,10 +14,11 @@ import pytest
 from pdp.evidence.apart import ApartError, ApartLateError
 from pdp.evidence.archive import archive
 from pdp.evidence.following import follower_process, supervisor
+from pdp.evidence.following.follower_process import FollowerProcess
 from pdp.evidence.index.record_index import RecordIndex
 from pdp.evidence.journal.journal_reader import read
 from pdp.evidence.journal.segments import segments_of
-from pdp.evidence.keeper.chores import Chore, Chores, Order, Outcome, Told
+from pdp.evidence.keeper.chores import Chore, Chores, Leisure, Order, Outcome, Told
 from pdp.evidence.keeper.keeping import Keeping
 from pdp.evidence.seals.verifying import Verified, verify
 from tests.processes import runs
@@ -77,8 +79,8 @@ def test_a_keeper_that_hangs_keeps_no_segment_without_a_seal(
     tmp_path: Path, index: RecordIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its uses are folded by a thread then; to be made small it can wait."""
-    monkeypatch.setattr(archive, "_FOLDED_WITHIN_S", 0.0)
-    monkeypatch.setattr(archive, "_COMPRESSED_WITHIN_S", 0.0)
+    monkeypatch.setattr(archive, "_FOLDED_WITHIN_S", (0.0, 0.0))
+    monkeypatch.setattr(archive, "_COMPRESSED_WITHIN_S", (0.0, 0.0))
     monkeypatch.setattr(archive, "LARGE", 1)
     monkeypatch.setattr(follower_process, "_ENDS_WITHIN_S", 0.01)
     monkeypatch.setattr(supervisor, "command", lambda *_: ["sleep", "60"])
@@ -147,6 +149,23 @@ def test_what_is_late_is_given_up(tmp_path: Path, keeping: Keeping) -> None:
         keeping.have_done(Chore.COMPRESS, never_ending(tmp_path), 0.0, goes_on)
 
 
+def test_what_was_given_up_and_is_wanted_again_is_done(
+    tmp_path: Path, keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the keeper hears all of it at once."""
+    tell, hears = FollowerProcess.tell, Event()
+    monkeypatch.setattr(FollowerProcess, "tell", lambda process, line: hears.is_set() and tell(process, line))
+    segment = tmp_path / f"{FIRST}.jsonl"
+    with pytest.raises(ApartLateError):
+        keeping.have_done(Chore.COMPRESS, segment, 0.0, goes_on)
+
+    def begins_to_hear() -> bool:
+        hears.set()
+        return False
+
+    assert keeping.have_done(Chore.COMPRESS, segment, PATIENCE_S, begins_to_hear)
+
+
 class Worker:
     """Chores on a thread of this process, which is told things in the middle of one."""
 
@@ -202,3 +221,12 @@ def test_what_nobody_waits_for_is_given_up_in_the_middle(worker: Worker) -> None
     worker.chores.hear(Told(FOLD))
     worker.answered.wait(PATIENCE_S)
     assert (worker.said, worker.compressed) == ([Outcome(FOLD)], [])
+
+
+@pytest.mark.parametrize(("share", "rest"), [(1 / 16, 15.0), (0.5, 1.0), (2.0, 0.0), (0.0, 99.0)])
+def test_what_nobody_waits_for_takes_its_share_of_a_processor(
+    monkeypatch: pytest.MonkeyPatch, share: float, rest: float
+) -> None:
+    """After a second of work it rests for the others' share; a little it always takes."""
+    monkeypatch.setattr(time, "thread_time", iter([5.0, 6.0]).__next__)
+    assert Leisure(share).rest_s == pytest.approx(rest)

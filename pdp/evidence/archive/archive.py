@@ -34,9 +34,9 @@ _EVERY_S = 60.0
 """Between two heads: of records younger than the last one nobody vouches for yet."""
 LARGE = 1024 * 1024
 """Bytes of a segment that keep this process busy for longer than it takes to tell another."""
-_FOLDED_WITHIN_S = 10.0
-"""By a keeper that gets little of the processors; then the thread does it, for the seal must not wait longer."""
-_COMPRESSED_WITHIN_S = 600.0
+_FOLDED_WITHIN_S = 10.0, 0.25
+"""And more for each MiB, by a keeper that gets little of the processors; then a thread does it, for the seal waits."""
+_COMPRESSED_WITHIN_S = 600.0, 2.0
 """So long nothing is removed; then it is tried anew."""
 
 
@@ -160,7 +160,7 @@ class Archive(Ledger):
         keeping = self._keeper_for(segment)
         if keeping is not None and not self._stopping.is_set():
             try:
-                keeping.have_done(Chore.FOLD, segment, _FOLDED_WITHIN_S, self._stopping.is_set)
+                keeping.have_done(Chore.FOLD, segment, _within(_FOLDED_WITHIN_S, segment), self._stopping.is_set)
             except ApartError as error:
                 _LOG.debug("the uses of segment `%s` are folded on a thread: %s", segment.name, error)
         return keep_checkpoint(segment, last)
@@ -188,7 +188,7 @@ class Archive(Ledger):
         keeping = self._keeper_for(segment)
         if keeping is None:
             return compress(segment, self._interrupted)
-        return keeping.have_done(Chore.COMPRESS, segment, _COMPRESSED_WITHIN_S, self._interrupted)
+        return keeping.have_done(Chore.COMPRESS, segment, _within(_COMPRESSED_WITHIN_S, segment), self._interrupted)
 
     def _interrupted(self) -> bool:
         """Whether to stop; what must not wait for a segment that takes long is done meanwhile."""
@@ -202,3 +202,9 @@ class Archive(Ledger):
 
     def _now(self) -> Instant:
         return Instant(self._wall())
+
+
+def _within(patience_s: tuple[float, float], segment: Path) -> float:
+    """Return how long to wait, with more for each MiB; may raise OSError."""
+    least, more = patience_s
+    return least + more * segment.stat().st_size / (1024 * 1024)

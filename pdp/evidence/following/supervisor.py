@@ -60,6 +60,8 @@ class Supervisor:
         self._told = 0
         self._asked = False
         self._to_say = deque[str]()
+        self._saying = threading.Lock()
+        """Held for what is to be said."""
         self._last, self._within_s = "", 0.0
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -87,8 +89,10 @@ class Supervisor:
         self._wake.set()
 
     def say(self, line: str) -> None:
-        """Have the process told something, behind what it has not been told yet."""
-        if line not in self._to_say:
+        """Have the process told something, behind what it has not been told yet; once, where it would be twice."""
+        with self._saying:
+            if line in self._to_say:
+                self._to_say.remove(line)
             self._to_say.append(line)
         self._wake.set()
 
@@ -159,8 +163,9 @@ class Supervisor:
         self._start_at = now + self._pause_s
 
     def _tell(self, process: FollowerProcess) -> None:
-        while self._to_say and process.tell(self._to_say[0]):
-            self._to_say.popleft()
+        with self._saying:
+            while self._to_say and process.tell(self._to_say[0]):
+                self._to_say.popleft()
         until, asked, self._asked = self._until(), self._asked, False
         if (asked or until != self._told) and process.tell(str(until)):
             self._told = until

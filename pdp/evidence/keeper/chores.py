@@ -2,11 +2,13 @@
 
 Rule 1: one at a time, and what is waited for first: a segment gets its seal once its uses are folded.
 Rule 2: what is given up in the middle is not done: nothing of it stays.
+Rule 3: what nobody waits for is done a little at a time, and faster the more of it there is.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +17,11 @@ import msgspec
 from msgspec import Struct
 
 from pdp.evidence.archive.compressing import compress
+from pdp.evidence.journal.segments import is_compressed, segments_of
 from pdp.evidence.usage.folding import make_checkpoint
+
+_LEISURELY = 1 / 16
+"""Share of a processor that compressing takes for each full segment that is plain: some twenty seconds for 64 MiB."""
 
 
 class Chore(StrEnum):
@@ -57,6 +63,25 @@ decode_outcome = msgspec.json.Decoder(Outcome).decode
 
 class _GivenUpError(Exception):
     """Nobody waits any more for what is being done."""
+
+
+class Leisure:
+    """Has a thread take no more than a share of a processor."""
+
+    def __init__(self, share: float) -> None:
+        """Begin now; all of it is the most, a hundredth the least."""
+        self._share = min(max(share, 0.01), 1.0)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Begin again, behind a rest."""
+        self._begun = time.thread_time()
+
+    @property
+    def rest_s(self) -> float:
+        """How long to leave the processor to others now."""
+        worked = time.thread_time() - self._begun
+        return worked / self._share - worked
 
 
 class Chores:
@@ -119,13 +144,18 @@ class Chores:
         if order.chore is Chore.FOLD:
             make_checkpoint(segment, lambda: self._refuse_unwanted(order))
         else:
-            compress(segment, lambda: self._is_interrupted(order))
+            full = sum(not is_compressed(one) for one in segments_of(self._directory)) - 1  # the youngest is written to
+            leisure = Leisure(full * _LEISURELY)
+            compress(segment, lambda: self._is_interrupted(order, leisure))
 
-    def _is_interrupted(self, order: Order) -> bool:
-        """Do what is waited for; then go on, unless nobody wants that any more."""
+    def _is_interrupted(self, order: Order, leisure: Leisure) -> bool:
+        """Rest, and do what is waited for; then go on, unless nobody wants that any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: [*self._wanted] != [order], leisure.rest_s)
         while (other := self._first(Chore.FOLD)) is not None:
             self._carry_out(other)
         self._refuse_unwanted(order)
+        leisure.go_on()
         return False
 
     def _refuse_unwanted(self, order: Order) -> None:

@@ -17,8 +17,8 @@ from pdp.evidence.telemetry.telemetry import Report, TelemetryStatus
 
 _LOG = logging.getLogger(__name__)
 
-_EVERY_S = 0.2
-"""How long records gather before the process is told of them; then it exports them at once."""
+_EVERY_S = 1.0
+"""How long records gather before the process is told of them; then it exports them at once: few, large requests."""
 
 _DECODE = msgspec.json.Decoder(Said).decode
 
