@@ -11,7 +11,7 @@ import pytest
 
 from pdp.core.model import Duration, Instant
 from pdp.core.snapshot import Use
-from pdp.evidence.archive.compressing import compress
+from pdp.evidence.archive.compressing import begun_of, compress, forget_begun
 from pdp.evidence.archive.retention import Kept, Retention, removable
 from pdp.evidence.index.offline import searching
 from pdp.evidence.journal.journal_end import find_end
@@ -199,6 +199,37 @@ def test_told_to_stop_compression_leaves_the_segment_as_it_is(tmp_path: Path) ->
     before = files(tmp_path)
     assert not compress(tmp_path / f"{FIRST}.jsonl", lambda: True)
     assert before == files(tmp_path)
+
+
+def test_processes_that_compress_the_same_segment_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """As where one outlives its sidecar by a moment; what it had begun, or one that was killed, does not stay."""
+    keep(tmp_path, *"abc")
+    before, segment = read_segment(tmp_path / f"{FIRST}.jsonl"), tmp_path / f"{FIRST}.jsonl"
+    killed, other = tmp_path / f"{FIRST}.jsonl.gz.1.new", tmp_path / f"{FIRST}.jsonl.gz.2.new"
+    killed.write_bytes(b"half")
+
+    def begins() -> bool:
+        other.write_bytes(b"half")
+        return False
+
+    assert compress(segment, begins)
+    assert before == read_segment(tmp_path / f"{FIRST}.jsonl.gz")
+    assert (killed.exists(), other.exists()) == (False, True)
+    compressed(tmp_path)
+    assert not other.exists()
+
+
+def test_a_compression_whose_file_was_taken_away_is_not_done(tmp_path: Path) -> None:
+    """The next sidecar has cleaned up: the segment stays as it is."""
+    keep(tmp_path, *"abc")
+
+    def is_taken_away() -> bool:
+        forget_begun(begun_of(tmp_path))
+        return False
+
+    with pytest.raises(FileNotFoundError):
+        compress(tmp_path / f"{FIRST}.jsonl", is_taken_away)
+    assert files(tmp_path) == [f"{FIRST}.jsonl", f"{SECOND}.jsonl"]
 
 
 def test_the_oldest_segments_go_when_all_are_too_large(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from pdp.evidence.apart import ApartError, ApartLateError
 from pdp.evidence.archive import archive
+from pdp.evidence.archive.retention import Retention
 from pdp.evidence.following import follower_process, supervisor
 from pdp.evidence.following.follower_process import FollowerProcess
 from pdp.evidence.index.record_index import RecordIndex
@@ -75,19 +76,41 @@ def test_large_segments_are_sealed_and_compressed(
     assert verified.seals == len(segments_of(tmp_path))
 
 
+@pytest.fixture
+def hanging(index: RecordIndex, monkeypatch: pytest.MonkeyPatch) -> RecordIndex:
+    """Return an index whose keeper hears nothing; every segment is large."""
+    monkeypatch.setattr(archive, "LARGE", 1)
+    monkeypatch.setattr(follower_process, "_ENDS_WITHIN_S", 0.01)
+    monkeypatch.setattr(supervisor, "command", lambda *_: ["sleep", "60"])
+    return index
+
+
 def test_a_keeper_that_hangs_keeps_no_segment_without_a_seal(
-    tmp_path: Path, index: RecordIndex, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, hanging: RecordIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its uses are folded by a thread then; to be made small it can wait."""
     monkeypatch.setattr(archive, "_FOLDED_WITHIN_S", (0.0, 0.0))
     monkeypatch.setattr(archive, "_COMPRESSED_WITHIN_S", (0.0, 0.0))
-    monkeypatch.setattr(archive, "LARGE", 1)
-    monkeypatch.setattr(follower_process, "_ENDS_WITHIN_S", 0.01)
-    monkeypatch.setattr(supervisor, "command", lambda *_: ["sleep", "60"])
-    sealed = tmp_path / f"{FIRST}.seal"
-    keep(tmp_path, *[use()] * 5, compressed=True, index=index, until=sealed.exists)
+    keep(tmp_path, use(), use(), compressed=True, index=hanging, until=(tmp_path / f"{1:020d}.seal").exists)
     assert isinstance(verify(tmp_path), Verified)
     assert {path.suffix for path in segments_of(tmp_path)} == {".jsonl"}
+
+
+def test_segments_do_not_queue_for_a_keeper_that_hangs(
+    tmp_path: Path, hanging: RecordIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long one would wait for it."""
+    monkeypatch.setattr(archive, "_FOLDED_WITHIN_S", (10_000.0, 0.0))
+    keep(tmp_path, *[use()] * 5, index=hanging, until=(tmp_path / f"{4:020d}.seal").exists)
+    assert isinstance(verify(tmp_path), Verified)
+
+
+def test_a_keeper_that_hangs_keeps_nothing_from_being_removed(tmp_path: Path, hanging: RecordIndex) -> None:
+    """What is too much goes before anything is made small."""
+    keep(tmp_path, *"abcdefg")
+    little = Retention(keep_bytes=1)
+    keep(tmp_path, compressed=True, retention=little, index=hanging, until=lambda: len(segments_of(tmp_path)) <= 2)
+    assert isinstance(verify(tmp_path), Verified)
 
 
 def test_the_uses_are_folded_as_a_thread_does(tmp_path: Path, keeping: Keeping) -> None:
@@ -166,6 +189,26 @@ def test_what_was_given_up_and_is_wanted_again_is_done(
     assert keeping.have_done(Chore.COMPRESS, segment, PATIENCE_S, begins_to_hear)
 
 
+def test_what_was_given_up_before_the_keeper_heard_of_it_is_not_done(
+    tmp_path: Path, keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wanted it does it otherwise."""
+    tell, told = FollowerProcess.tell, list[str]()
+    hears = Event()
+
+    def tells(process: FollowerProcess, line: str) -> bool:
+        told.append(line)
+        return hears.is_set() and tell(process, line)
+
+    monkeypatch.setattr(FollowerProcess, "tell", tells)
+    with pytest.raises(ApartLateError):
+        keeping.have_done(Chore.FOLD, tmp_path / f"{SECOND}.jsonl", 0.0, goes_on)
+    told.clear()
+    hears.set()
+    assert keeping.have_done(Chore.COMPRESS, tmp_path / f"{FIRST}.jsonl", PATIENCE_S, goes_on)
+    assert [line for line in told if SECOND in line] == []
+
+
 class Worker:
     """Chores on a thread of this process, which is told things in the middle of one."""
 
@@ -223,10 +266,10 @@ def test_what_nobody_waits_for_is_given_up_in_the_middle(worker: Worker) -> None
     assert (worker.said, worker.compressed) == ([Outcome(FOLD)], [])
 
 
-@pytest.mark.parametrize(("share", "rest"), [(1 / 16, 15.0), (0.5, 1.0), (2.0, 0.0), (0.0, 99.0)])
+@pytest.mark.parametrize(("share", "rest"), [(1 / 16, 15.0), (0.5, 1.0), (2.0, 0.0)])
 def test_what_nobody_waits_for_takes_its_share_of_a_processor(
     monkeypatch: pytest.MonkeyPatch, share: float, rest: float
 ) -> None:
-    """After a second of work it rests for the others' share; a little it always takes."""
+    """After a second of work it rests for the others' share."""
     monkeypatch.setattr(time, "thread_time", iter([5.0, 6.0]).__next__)
     assert Leisure(share).rest_s == pytest.approx(rest)

@@ -36,8 +36,8 @@ LARGE = 1024 * 1024
 """Bytes of a segment that keep this process busy for longer than it takes to tell another."""
 _FOLDED_WITHIN_S = 10.0, 0.25
 """And more for each MiB, by a keeper that gets little of the processors; then a thread does it, for the seal waits."""
-_COMPRESSED_WITHIN_S = 600.0, 2.0
-"""So long nothing is removed; then it is tried anew."""
+_COMPRESSED_WITHIN_S = 60.0, 2.0
+"""So long nothing is removed; then it is begun anew."""
 
 
 class Archive(Ledger):
@@ -116,7 +116,7 @@ class Archive(Ledger):
             self._wake.wait(_EVERY_S)
             self._wake.clear()
             self._sign()
-            for step in (self._compress, self._remove):
+            for step in (self._remove, self._compress):
                 if not self._stopping.is_set():
                     self._try(step)
 
@@ -158,12 +158,16 @@ class Archive(Ledger):
     def _uses(self, segment: Path, last: int) -> str:
         """Return the digest of the segment's checkpoint, made if need be; raises what `keep_checkpoint` does."""
         keeping = self._keeper_for(segment)
-        if keeping is not None and not self._stopping.is_set():
+        if keeping is not None and not self._is_pressed():
             try:
-                keeping.have_done(Chore.FOLD, segment, _within(_FOLDED_WITHIN_S, segment), self._stopping.is_set)
+                keeping.have_done(Chore.FOLD, segment, _within(_FOLDED_WITHIN_S, segment), self._is_pressed)
             except ApartError as error:
                 _LOG.debug("the uses of segment `%s` are folded on a thread: %s", segment.name, error)
         return keep_checkpoint(segment, last)
+
+    def _is_pressed(self) -> bool:
+        """Whether to seal without delay: at the end, or where more segments wait than the keeper has folded."""
+        return self._stopping.is_set() or len(self._full) > 1
 
     def _keeper_for(self, segment: Path) -> Keeping | None:
         """Return who does what takes long with a segment; None: that takes not long. May raise OSError."""
@@ -176,12 +180,14 @@ class Archive(Ledger):
     def _compress(self) -> None:
         if not self._compressed:
             return
-        for segment in segments_of(self._directory):
-            if is_compressed(segment) or not is_finished(segment):
-                continue
-            if not self._make_small(segment):
-                return
+        while (segment := self._first_plain()) is not None and self._make_small(segment):
             self._sign()
+            self._try(self._remove)
+
+    def _first_plain(self) -> Path | None:
+        """Return the oldest full segment that is plain, if any is."""
+        plain = (segment for segment in segments_of(self._directory) if not is_compressed(segment))
+        return next(filter(is_finished, plain), None)
 
     def _make_small(self, segment: Path) -> bool:
         """Compress a segment; return False if told to stop before it is done. Raises as `compress`, and ApartError."""

@@ -2,13 +2,14 @@
 
 Rule 1: the plain segment is removed only when the compressed one is on disk and has been read back whole.
 Rule 2: the compressed one takes its name last, so a crash leaves the plain one, or both.
+Rule 3: until then its name is of its process alone: one that outlives its sidecar by a moment disturbs no other.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pdp.evidence.journal.blocks import BLOCK, block_of
@@ -16,8 +17,8 @@ from pdp.evidence.journal.disk import sync_directory
 from pdp.evidence.journal.segments import COMPRESSED, beside, open_segment
 from pdp.evidence.trouble import JournalDamagedError
 
-ASIDE = f"{COMPRESSED}.new"
-"""What a compressed segment is called until it is whole."""
+_ASIDE = ".new"
+"""How a compressed segment's name ends until it is whole."""
 
 
 def compress(segment: Path, stopping: Callable[[], bool]) -> bool:
@@ -25,7 +26,8 @@ def compress(segment: Path, stopping: Callable[[], bool]) -> bool:
 
     Raises OSError, and JournalDamagedError if what was compressed does not read back; then the segment stays as it is.
     """
-    aside = beside(segment, ASIDE)
+    forget_begun(begun_of(segment.parent, beside(segment, COMPRESSED).name))
+    aside = beside(segment, f"{COMPRESSED}.{os.getpid()}{_ASIDE}")
     try:
         written = _write(segment, aside, stopping)
         if written is None or not _reads_back(aside, written, stopping):
@@ -36,6 +38,17 @@ def compress(segment: Path, stopping: Callable[[], bool]) -> bool:
         aside.unlink(missing_ok=True)
     segment.unlink()
     return True
+
+
+def begun_of(directory: Path, compressed: str = f"*{COMPRESSED}") -> Iterable[Path]:
+    """Return what was begun, by whatever process, of one compressed segment or of all."""
+    return directory.glob(f"{compressed}*{_ASIDE}")
+
+
+def forget_begun(begun: Iterable[Path]) -> None:
+    """Remove what was begun; may raise OSError. Whoever should still be at it will find that it is gone."""
+    for aside in [*begun]:
+        aside.unlink(missing_ok=True)
 
 
 def _write(segment: Path, aside: Path, stopping: Callable[[], bool]) -> bytes | None:
@@ -63,6 +76,6 @@ def _reads_back(aside: Path, expected: bytes, stopping: Callable[[], bool]) -> b
                 return False
             content.update(chunk)
     if content.digest() != expected:
-        message = f"what was compressed of segment `{aside.name.removesuffix(ASIDE)}` does not read back"
+        message = f"what was compressed of segment `{aside.name.partition('.')[0]}` does not read back"
         raise JournalDamagedError(message)
     return True

@@ -9,9 +9,9 @@ import logging
 from itertools import chain, count
 from pathlib import Path
 
-from pdp.evidence.archive.compressing import ASIDE
+from pdp.evidence.archive.compressing import begun_of, forget_begun
 from pdp.evidence.journal.disk import sync_directory
-from pdp.evidence.journal.segments import SEAL, beside, doubles_of, files_beside, hold_the_same, open_segment
+from pdp.evidence.journal.segments import SEAL, beside, doubles_of, hold_the_same, open_segment
 from pdp.evidence.line.chain import hash_of
 from pdp.evidence.seals.sealing import Seal, read_seal
 from pdp.evidence.trouble import JournalDamagedError
@@ -24,11 +24,10 @@ def clean_up(directory: Path) -> None:
 
     May raise OSError, and JournalDamagedError at a seal that is none.
     """
-    for aside in files_beside(directory, ASIDE).values():
-        aside.unlink()
+    forget_begun(begun_of(directory))
     for plain, compressed in doubles_of(directory):
         if hold_the_same(plain, compressed):
-            plain.unlink()
+            plain.unlink(missing_ok=True)
         else:
             _tell_apart(plain, compressed)
 

@@ -78,6 +78,11 @@ class Supervisor:
         """Whether the process is looked after."""
         return self._thread.is_alive()
 
+    @property
+    def rests(self) -> bool:
+        """Whether there is no process, and after failures there will be none for a while."""
+        return self._process is None and self._pause_s > self._every_s and self._start_at > time.monotonic()
+
     def start(self, directory: Path) -> None:
         """Begin to look after the process."""
         self._directory = directory
@@ -95,6 +100,14 @@ class Supervisor:
                 self._to_say.remove(line)
             self._to_say.append(line)
         self._wake.set()
+
+    def withdraw(self, line: str) -> bool:
+        """Do not tell the process something; return whether it has not been told."""
+        with self._saying:
+            waits = line in self._to_say
+            if waits:
+                self._to_say.remove(line)
+        return waits
 
     def close(self, last: str = "", within_s: float = 0.0) -> None:
         """End the process, within bounded time; with a last line it is told how far the journal is, and that."""

@@ -69,8 +69,8 @@ class Leisure:
     """Has a thread take no more than a share of a processor."""
 
     def __init__(self, share: float) -> None:
-        """Begin now; all of it is the most, a hundredth the least."""
-        self._share = min(max(share, 0.01), 1.0)
+        """Begin now; all of it is the most."""
+        self._share = min(share, 1.0)
         self.go_on()
 
     def go_on(self) -> None:
@@ -145,13 +145,13 @@ class Chores:
             make_checkpoint(segment, lambda: self._refuse_unwanted(order))
         else:
             full = sum(not is_compressed(one) for one in segments_of(self._directory)) - 1  # the youngest is written to
-            leisure = Leisure(full * _LEISURELY)
+            leisure = Leisure(max(full, 1) * _LEISURELY)
             compress(segment, lambda: self._is_interrupted(order, leisure))
 
     def _is_interrupted(self, order: Order, leisure: Leisure) -> bool:
         """Rest, and do what is waited for; then go on, unless nobody wants that any more."""
         with self._changed:
-            self._changed.wait_for(lambda: [*self._wanted] != [order], leisure.rest_s)
+            self._changed.wait_for(lambda: order not in self._wanted or self._first(Chore.FOLD), leisure.rest_s)
         while (other := self._first(Chore.FOLD)) is not None:
             self._carry_out(other)
         self._refuse_unwanted(order)

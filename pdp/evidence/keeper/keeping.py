@@ -18,9 +18,11 @@ from pdp.evidence.keeper.chores import Chore, Order, Outcome, Told, decode_outco
 
 _LOG = logging.getLogger(__name__)
 
+_ENCODE = msgspec.json.Encoder().encode
+
 _EVERY_S = 1.0
 """How far the index is behind at most, but for the time that indexing takes."""
-_TURN_S = 0.1
+_TURN_S = 0.25
 """Between two questions whether to stop."""
 
 
@@ -56,6 +58,7 @@ class Keeping:
     def close(self) -> None:
         """End the process, within bounded time."""
         self._supervisor.close()
+        self._forsake("the keeper was ended")
 
     def catch_up(self, wanted: int, patience_s: float) -> None:
         """Wait until the index has the records up to this one; not longer than that, nor where it gets no further."""
@@ -73,16 +76,17 @@ class Keeping:
     def have_done(self, chore: Chore, segment: Path, patience_s: float, stopping: Callable[[], bool]) -> bool:
         """Have something done with a segment, and wait for it; return False if told to stop before it is done.
 
-        `stopping` is asked meanwhile, ten times a second, and may have something else done. Raises ApartError if it
+        `stopping` is asked meanwhile, four times a second, and may have something else done. Raises ApartError if it
         was not done, ApartLateError if not in time; what was begun is given up then, and when told to stop.
         """
-        if not self._supervisor.runs:
+        if not self._supervisor.runs or self._supervisor.rests:
             message = "there is no keeper"
             raise ApartError(message)
         order, give_up_at = Order(chore, segment.name), time.monotonic() + patience_s
+        wanted, no_more = (_ENCODE(Told(order, wanted=wanted)).decode() for wanted in (True, False))
         with self._heard:
             self._outcomes[order] = None
-        self._tell(Told(order))
+        self._supervisor.say(wanted)
         try:
             while (why_not := self._outcome(order)) is None:
                 if stopping():
@@ -93,8 +97,8 @@ class Keeping:
         finally:
             with self._heard:
                 on_its_way = self._outcomes.pop(order) is None
-            if on_its_way:
-                self._tell(Told(order, wanted=False))
+            if not self._supervisor.withdraw(wanted) and on_its_way:
+                self._supervisor.say(no_more)
         if why_not:
             raise ApartError(why_not)
         return True
@@ -104,9 +108,6 @@ class Keeping:
         with self._heard:
             self._heard.wait_for(lambda: self._outcomes[order] is not None, _TURN_S)
             return self._outcomes[order]
-
-    def _tell(self, told: Told) -> None:
-        self._supervisor.say(msgspec.json.encode(told).decode())
 
     def opening(self) -> str:
         """Return nothing: it needs no more than its journal."""
