@@ -180,14 +180,13 @@ class Archive(Ledger):
     def _compress(self) -> None:
         if not self._compressed:
             return
-        while (segment := self._first_plain()) is not None and self._make_small(segment):
+        for segment in segments_of(self._directory):
+            if is_compressed(segment) or not is_finished(segment) or not segment.exists():  # removed meanwhile
+                continue
+            if not self._make_small(segment):
+                return
             self._sign()
             self._try(self._remove)
-
-    def _first_plain(self) -> Path | None:
-        """Return the oldest full segment that is plain, if any is."""
-        plain = (segment for segment in segments_of(self._directory) if not is_compressed(segment))
-        return next(filter(is_finished, plain), None)
 
     def _make_small(self, segment: Path) -> bool:
         """Compress a segment; return False if told to stop before it is done. Raises as `compress`, and ApartError."""
