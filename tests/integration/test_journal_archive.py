@@ -219,6 +219,15 @@ def test_processes_that_compress_the_same_segment_do_not_disturb_each_other(tmp_
     assert not other.exists()
 
 
+@pytest.mark.parametrize("name", ["mine.jsonl.gz.new", f"{FIRST}.jsonl.gz.mine.new", f"{FIRST}.jsonl.gz.torn.new"])
+def test_a_file_that_no_compression_has_begun_stays(tmp_path: Path, name: str) -> None:
+    """As one that an operator has put there."""
+    keep(tmp_path, *"abc")
+    (tmp_path / name).write_bytes(b"mine")
+    compressed(tmp_path, "d")
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
 def test_a_compression_whose_file_was_taken_away_is_not_done(tmp_path: Path) -> None:
     """The next sidecar has cleaned up: the segment stays as it is."""
     keep(tmp_path, *"abc")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from pdp.evidence.journal.segments import COMPRESSED, beside, open_segment
 from pdp.evidence.trouble import JournalDamagedError
 
 _ASIDE = ".new"
-"""How a compressed segment's name ends until it is whole."""
+"""How a compressed segment's name ends until it is whole; before it stands the number of the process that makes it."""
+_BEGUN = re.compile(rf"\d{{20}}{re.escape(COMPRESSED)}(\.\d+)?{re.escape(_ASIDE)}")
+"""Such a name; earlier versions had no number in it. Any other file is somebody's."""
 
 
 def compress(segment: Path, stopping: Callable[[], bool]) -> bool:
@@ -42,7 +45,7 @@ def compress(segment: Path, stopping: Callable[[], bool]) -> bool:
 
 def begun_of(directory: Path, compressed: str = f"*{COMPRESSED}") -> Iterable[Path]:
     """Return what was begun, by whatever process, of one compressed segment or of all."""
-    return directory.glob(f"{compressed}*{_ASIDE}")
+    return (path for path in directory.glob(f"{compressed}*{_ASIDE}") if _BEGUN.fullmatch(path.name))
 
 
 def forget_begun(begun: Iterable[Path]) -> None:
